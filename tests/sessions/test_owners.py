@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import errno
 from pathlib import Path
 
 import pytest
@@ -263,11 +264,30 @@ class TestRuns:
             with pytest.raises(SpoolFull, match=r"cannot store runs now \(Not a directory\)") as refused:
                 runs.begin(RunRequest(language="python", source="print(1)"), CALLER, "k" * 22)
             assert refused.value.retry_after_ms
-        assert [line.levelname for line in caplog.records if line.name == "coderunner.jobs.runs"] == [
-            "ERROR"
-        ] * 2
+        assert caplog.messages == ["a run cannot be stored"] * 2
         assert "Traceback" not in caplog.text
         (tmp_path / "runs").unlink()
         assert not runs.begin(RunRequest(language="python", source="print(1)"), CALLER, "k" * 22).over
+        await runs.close()
+        await alone()
+
+    @pytest.mark.parametrize("part", ["job.store", "job.Job._pump"])
+    async def test_a_disk_that_gets_full_ends_the_run_and_its_session(
+        self, monkeypatch, caplog, tmp_path, part
+    ):
+        def full(*_: object) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        one, provisioner = registry()
+        runs = Runs(tmp_path, one, provisioner.catalog, 1 << 30)
+        monkeypatch.setattr(f"coderunner.jobs.{part}", full)
+        work = runs.begin(RunRequest(language="python", source="print(1)"), CALLER, "k" * 22)
+        await until(lambda: work.over, "its end")
+        assert (work.error.code, work.error.message) == (
+            "spool_full", "the server cannot store runs now (No space left on device)",
+        )  # fmt: skip
+        await until(lambda: not one.sessions, "the end of its session, whose slot others want")
+        assert work.id not in caplog.text
+        assert faults(caplog) == []
         await runs.close()
         await alone()

@@ -30,7 +30,7 @@ from coderunner.facades.jobe_files import FILES, MAX_FILE
 from coderunner.facades.running import COMPILE_OUTPUT, LOST, OWN_PIDS, Handler, Result
 from coderunner.fleet.registry import Caller
 from coderunner.jobs.about import Plan
-from coderunner.jobs.runs import DISK_RETRY_MS
+from coderunner.jobs.work import DISK_RETRY_MS
 from coderunner.logs import fields
 from coderunner.schema.api import MAX_BODY, RunRequest
 from coderunner.schema.facades import Jobe, JobeLanguage

@@ -155,8 +155,8 @@ class Batch(Work):
             async with asyncio.TaskGroup() as group:
                 for number in range(count):
                     group.create_task(self._worker(first=number == 0))
-        # A task group wraps errors; callers want the one.
-        except* CodeRunnerError as errors:
+        # A task group wraps errors; callers want the one. OSError: the disk is full.
+        except* (CodeRunnerError, OSError) as errors:
             raise _first(errors) from None
         await self._finish()
 
@@ -317,7 +317,11 @@ class Batch(Work):
             self._openings.discard(opening)
         opening.delivered = True
         entry.session, entry.token = opened.session.id, opened.token
-        self._remember()
+        try:
+            self._remember()
+        except OSError:
+            opened.session.end("client")  # nobody else can reach it
+            raise
         self._tell()
         return opened.session
 
@@ -433,13 +437,13 @@ def _read(record: Record) -> Compiled | Judged:
     return read
 
 
-def _first(errors: BaseExceptionGroup[CodeRunnerError]) -> CodeRunnerError:
+def _first(errors: BaseExceptionGroup[Exception]) -> Exception:
     """The error to report: Draining before all others, as the next server continues the batch."""
     found = list(_leaves(errors))
     return next((one for one in found if isinstance(one, Draining)), found[0])
 
 
-def _leaves(errors: BaseExceptionGroup[CodeRunnerError]) -> list[CodeRunnerError]:
+def _leaves(errors: BaseExceptionGroup[Exception]) -> list[Exception]:
     return [
         leaf
         for one in errors.exceptions

@@ -142,6 +142,10 @@ class Job(Work):
             try:
                 self._watch_time(session)
                 await self._pump(session, attachment)
+            except Exception as error:
+                if not isinstance(error, CodeRunnerError):
+                    session.end("client")  # nobody else can reach it: it would keep its slot for minutes
+                raise
             finally:
                 self._session = self._control = None
                 self._stop_watching()
@@ -201,7 +205,11 @@ class Job(Work):
         opening.delivered = True
         self.about.session, self.about.token = opened.session.id, opened.token
         # Before the program starts: the next server finds the session by this, and starts no second program.
-        store(self.folder / ABOUT, (stored(self.about),))
+        try:
+            store(self.folder / ABOUT, (stored(self.about),))
+        except OSError:
+            opened.session.end("client")
+            raise
         return opened.session
 
     # --- following a session -----------------------------------------------------------------------------

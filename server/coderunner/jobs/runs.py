@@ -40,7 +40,7 @@ from coderunner.jobs.about import (
 from coderunner.jobs.batch import Batch
 from coderunner.jobs.bench import check_language
 from coderunner.jobs.job import Job
-from coderunner.jobs.work import Work, store
+from coderunner.jobs.work import Work, not_stored, store
 from coderunner.logs import fields
 from coderunner.schema.api import RunRequest
 from coderunner.schema.batches import MAX_CASE_OUTPUT, BatchRequest
@@ -61,7 +61,6 @@ SMALLEST = 64 * 1024  # bytes that an answer counts as at least
 # memory of unfinished requests: all, one caller
 # Measured by `held`, as a text in memory may take four times its size on the wire.
 REQUESTS, REQUESTS_OF_ONE = 96 * 1024 * 1024, 32 * 1024 * 1024
-DISK_RETRY_MS = 10_000  # for callers whose run the disk has no room for
 VERDICT = 2048  # bytes of a verdict's record and of its part of the answer, without the shown output
 CASE_WALL_MS, CASE_OUTPUT = 10_000, 1024 * 1024  # limits of a case, by default
 # One half: a single caller never keeps the others from having any run.
@@ -125,11 +124,7 @@ class Runs:
         try:
             work = self._make(about)
         except OSError as error:
-            # A full disk is nothing that a caller has done, and no fault that a traceback would explain.
-            why = error.strerror or str(error)
-            log.error("a run cannot be stored", extra=fields(folder=self._folder, why=why))
-            message = f"the server cannot store runs now ({why})"
-            raise SpoolFull(message, retry_after_ms=DISK_RETRY_MS) from None
+            raise not_stored(self._folder / about.id, error) from None
         self._start(work)
         return work
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import shutil
 import time
@@ -13,11 +14,15 @@ from typing import Any, BinaryIO
 from msgspec import Struct
 
 from coderunner.core.admission import Position
-from coderunner.errors import CodeRunnerError, Draining, InternalError
+from coderunner.errors import CodeRunnerError, Draining, InternalError, SpoolFull
 from coderunner.fleet.registry import Caller
 from coderunner.jobs.about import AboutWork
 from coderunner.jobs.spool import Record, Spool
+from coderunner.logs import fields
 
+log = logging.getLogger(__name__)
+
+DISK_RETRY_MS = 10_000  # for callers whose run the disk has no room for
 OUTPUT, END, ANSWER = "output", "end.json", "answer.json"
 
 
@@ -127,6 +132,8 @@ class Work:
             self.suspended = True
         except CodeRunnerError as error:
             self.error, self.ended_at = error, time.time()
+        except OSError as error:
+            self.error, self.ended_at = not_stored(self.folder, error), time.time()
         except asyncio.CancelledError:
             self.suspended = True
             raise
@@ -138,6 +145,16 @@ class Work:
 
     async def _work(self) -> None:
         raise NotImplementedError
+
+
+def not_stored(folder: Path, error: OSError) -> SpoolFull:
+    """The error for the caller of a run that cannot be stored, as the disk is full; it is logged.
+
+    That is nothing which a caller has done, and no fault that a traceback would explain."""
+    why = error.strerror or str(error)
+    # Not the run's own folder: its name gives access to the run.
+    log.error("a run cannot be stored", extra=fields(folder=folder.parent, why=why))
+    return SpoolFull(f"the server cannot store runs now ({why})", retry_after_ms=DISK_RETRY_MS)
 
 
 def store(path: Path, data: Iterable[bytes]) -> None:
