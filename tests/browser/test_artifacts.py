@@ -162,8 +162,8 @@ def test_a_page_of_a_program_in_a_tab_of_its_own_carries_nothing_away(tab: Tab) 
     tab.ended("Finished")
 
 
-# Whether the constructor throws (Chromium 150) or nothing is ever sent (156) is the browser's own affair. Not in a
-# frame by srcdoc: there a connection ends the page's process in Chromium 156.
+# The constructor throws (Chromium 150), or nothing is ever sent (156): either is the browser's own affair. Not in
+# a frame by srcdoc, where a connection ends the page's process in Chromium 156.
 CALLS = """<!doctype html><body></body><script>
 const told = {};
 try {

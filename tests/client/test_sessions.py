@@ -160,6 +160,7 @@ def test_a_batch_that_is_interrupted_is_cancelled(server: Server, tmp_path: Path
     document = {"language": "python", "source": source, "cases": cases, "limits": {"wall_ms": 60000}}
     (tmp_path / "batch.json").write_text(json.dumps(document))
     words = [*COMMAND, "batch", "batch.json"]
+    before = server.stats()["queue"]["active"]  # sessions of other tests, which may live on for a while
     with subprocess.Popen(
         words, env=environment(server.url), cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as command:
@@ -169,7 +170,7 @@ def test_a_batch_that_is_interrupted_is_cancelled(server: Server, tmp_path: Path
         command.send_signal(number)
         assert command.wait(20) == 128 + number
         assert b"was cancelled" in command.stderr.read()
-    wait_until(lambda: server.stats()["queue"]["active"] == 0, 20, "its session gone")
+    wait_until(lambda: server.stats()["queue"]["active"] <= before, 20, "its session gone")
 
 
 @pytest.mark.long
