@@ -162,7 +162,7 @@ def test_a_page_of_a_program_in_a_tab_of_its_own_carries_nothing_away(tab: Tab) 
     tab.ended("Finished")
 
 
-# The constructor throws (Chromium 150), or nothing is ever sent (156): either is the browser's own affair. Not in
+# The constructor throws (Chromium 150), or nothing is ever sent (156): either is the browser's affair. Not in
 # a frame by srcdoc, where a connection ends the page's process in Chromium 156.
 CALLS = """<!doctype html><body></body><script>
 const told = {};

@@ -260,6 +260,7 @@ print(total / (time.monotonic() - began), "end", flush=True)
 """
 
 
+@pytest.mark.long
 async def test_reading_from_the_disk_is_bounded(
     engine: DockerEngine, make_spec: MakeSpec, sdk: docker.DockerClient
 ) -> None:

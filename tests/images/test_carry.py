@@ -15,7 +15,7 @@ from coderunner.engine.images import ImageBuilder
 from coderunner.errors import ImageMissing
 from tests.images.conftest import BUILD_SECONDS
 
-pytestmark = pytest.mark.timeout(BUILD_SECONDS)
+pytestmark = [pytest.mark.timeout(BUILD_SECONDS), pytest.mark.long]
 
 
 async def test_what_was_saved_is_usable_where_it_is_loaded(

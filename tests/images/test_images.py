@@ -19,7 +19,7 @@ from coderunner.errors import EngineUnavailable
 from tests.harness import ENGINE, LANGUAGES, eventually
 from tests.images.conftest import BUILD_SECONDS, UIDS, references, server_builder, write_toy
 
-pytestmark = pytest.mark.timeout(BUILD_SECONDS)
+pytestmark = [pytest.mark.timeout(BUILD_SECONDS), pytest.mark.long]
 
 LOOK_INSIDE = """
 import glob, importlib.util, json, os, pwd, subprocess, sys

@@ -65,6 +65,7 @@ HOST = "proxy_set_header Host              $http_host;"
 NOBODY = "proxy_pass http://127.0.0.1:9/;"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("check", "old", "new", "mend"),
     some_now(

@@ -12,6 +12,7 @@ def test_a_session_falls_silent(silence: Silence) -> None:
     silence.begun.result(timeout=50)
 
 
+@pytest.mark.long
 @pytest.mark.timeout(SECONDS + 60)
 def test_it_answers_after_ninety_seconds(silence: Silence) -> None:
     """Run after all other tests: in a run of everything the time has passed long ago."""

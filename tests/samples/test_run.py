@@ -24,7 +24,9 @@ def command(*words: str) -> int:
     return cli.main(["--env-file", "/dev/null", "languages", *words])
 
 
-@pytest.mark.parametrize("name", LANGUAGES)
+@pytest.mark.parametrize(
+    "name", [one if one == "python" else pytest.param(one, marks=pytest.mark.long) for one in LANGUAGES]
+)
 def test_every_sample_does_what_it_says(
     server: Server, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:

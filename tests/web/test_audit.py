@@ -147,6 +147,7 @@ def test_refusals_are_noted_and_cannot_flood_the_log(server):
     assert len(rows) == 10
 
 
+@pytest.mark.long
 def test_exports_for_people_and_programs(server):
     async def use() -> str:
         async with session(server, "bash", headers=AUTH) as client:

@@ -200,6 +200,7 @@ class TestArchives:
                 assert (await rest("GET", f"/files/{name}")).body == files[name]
 
 
+@pytest.mark.long
 async def test_files_go_on_while_programs_flood_and_after_a_restart(tmp_path):
     with running_server(tmp_path) as server:
         async with session(server, keep=True) as client:

@@ -132,6 +132,7 @@ class TestTalk:
                 assert again_bob.opened.member == "bob"
 
 
+@pytest.mark.long
 class TestDoor:
     async def test_what_is_wrong_is_answered_alike(self, grouped):
         async with session(grouped, network="group") as alice:
@@ -243,6 +244,7 @@ async def test_members_do_not_fill_the_hosts_table_of_connections(grouped):
         assert int(count.read_text()) - before < 5000
 
 
+@pytest.mark.long
 class TestLifetime:
     async def test_a_group_outlives_the_server(self, tmp_path):
         settings = {"LANGUAGES": "python", "WARM_MAX": "1"}

@@ -120,6 +120,7 @@ async def test_the_end_of_a_key_closes_its_sockets(server, end):
         await again.closed()
 
 
+@pytest.mark.long
 async def test_when_a_key_was_used_last(server):
     key, other = keys(server, "add", "used"), keys(server, "add", "never")
     await known(server, key)
