@@ -33,7 +33,8 @@ def tenth(text: str) -> str:
         ("open", 250), ("open56", 500), ("open48", 1000), ("bodies", 100), ("bodies48", 400),
     ):  # fmt: skip
         text, count = re.subn(rf"(limit_conn +coderunner_{zone} +){most};", rf"\g<1>{most // 10};", text)
-        assert count == (2 if zone.startswith("bodies") else 1), zone  # files of a session, and programs
+        # Bodies: files of a session, programs, and those of the facades.
+        assert count == (3 if zone.startswith("bodies") else 1), zone
     for zone, burst in (
         ("sockets", 250), ("sockets56", 500), ("sockets48", 1000), ("files", 6000), ("files48", 24000),
     ):  # fmt: skip

@@ -6,13 +6,14 @@ import pytest
 
 from tests.nginx.silence import SECONDS, Silence
 
+pytestmark = pytest.mark.long
+
 
 def test_a_session_falls_silent(silence: Silence) -> None:
     """Run before all other tests (see conftest.py)."""
     silence.begun.result(timeout=50)
 
 
-@pytest.mark.long
 @pytest.mark.timeout(SECONDS + 60)
 def test_it_answers_after_ninety_seconds(silence: Silence) -> None:
     """Run after all other tests: in a run of everything the time has passed long ago."""
