@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 
 STDIN_RETRY_SECONDS = 1.0  # after an end of file on standard input, until it is read again
 MIN_DELAY_SECONDS = 0.1  # a wake-up that is later than this was delayed by the machine
-CONNECT_SECONDS = 0.2  # between two attempts to connect, while no server is attached
+# Between two attempts to connect, while no server is attached: at first, as the next server often listens
+# after a tenth of a second, and at most. Doubled in between: many agents must not slow down the start that
+# they wait for.
+FIRST_CONNECT_SECONDS, CONNECT_SECONDS = 0.02, 0.2
 ATTACHED_CONNECT_SECONDS = 1.0  # the same while a server is attached over the standard streams
 # Bytes of a traceback. Its end is sent, which says what failed.
 MAX_FATAL_ERROR = 4096
@@ -47,6 +50,7 @@ class Link:
         self.socket: Stream | None = None
         self._folder = folder
         self._connect_due = 0.0
+        self._connect_pause = FIRST_CONNECT_SECONDS
         self._current: Stream | None = None  # on which the server in force attached, while that stream works
         self._hello = hello
         self._hello_due = False
@@ -95,6 +99,7 @@ class Link:
             self._current = None
         self.socket = None
         self._connect_due = 0.0
+        self._connect_pause = FIRST_CONNECT_SECONDS
 
     def reads_stdin(self, now: float) -> bool:
         """Whether standard input is to be polled."""
@@ -183,7 +188,8 @@ class Link:
         if now >= self._connect_due:
             self.socket = connect(folder)
             served = self.attached and self._current is not None
-            self._connect_due = now + (ATTACHED_CONNECT_SECONDS if served else CONNECT_SECONDS)
+            self._connect_due = now + (ATTACHED_CONNECT_SECONDS if served else self._connect_pause)
+            self._connect_pause = min(2 * self._connect_pause, CONNECT_SECONDS)
         return self._connect_due
 
     # --- to the server -----------------------------------------------------------------------------

@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 AUTO, SOCKET, ATTACH = "auto", "socket", "attach"
 UNTRIED = "untried"
-CONNECT_SECONDS = 2.0  # for an agent to connect; it tries five times a second
+CONNECT_SECONDS = 2.0  # for an agent to connect; it tries five times a second at least
 BACKLOG = 8
 # Pause after a peer that is not the agent, so that a program cannot keep the loop busy.
 STRANGER_SECONDS = 0.02
