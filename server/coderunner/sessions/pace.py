@@ -13,7 +13,7 @@ from typing import NamedTuple
 from coderunner.wire import flow
 
 STEP = flow.WINDOW // 16  # bytes of progress that are reported at once
-DELAY_SECONDS = 0.02  # for less
+DELAY_SECONDS = 0.1  # for less: the agent only frees memory sooner by it, and each report wakes it
 
 
 class Standing(NamedTuple):
