@@ -76,6 +76,12 @@ log = logging.getLogger(__name__)
 ENGINE_RETRY_SECONDS = 2.0  # between attempts to reach an engine that does not answer
 HURRY_SECONDS = 0.2  # for background tasks to end when the next server is about to start
 CLOSE_SECONDS = 3.0  # for the last rows of the database
+_LATER = (
+    "coderunner.store.migrate",
+    "coderunner.store.records",
+    "coderunner.identity.stored",
+    "coderunner.engine.images",
+)  # imported in threads once the server starts, as SQLAlchemy and the Docker SDK come with them
 SUSPEND_SECONDS = 0.5  # to send the last frames to clients; they get the rest after reconnecting
 
 
@@ -111,6 +117,8 @@ async def serving(
     # containers; then the port, without listening; clients are only let in when all sessions are adopted.
     async with contextlib.AsyncExitStack() as stack:
         if replace:
+            # Before any client waits: later their imports would take the processor from those that come back.
+            await asyncio.to_thread(_import_all, _LATER)
             await take_over(lock_of(Path(settings.state_dir), settings.instance_name), os.environ)
         key = stack.enter_context(instance(Path(settings.state_dir), settings.instance_name))
         await stack.enter_async_context(alone(settings.instance_name, key, Path(settings.state_dir)))
@@ -162,6 +170,11 @@ async def serving(
             preparation.stopping = True
             await room.stop()
             await _end(stopping, settings, fleet, engine, pool, builder, tasks)
+
+
+def _import_all(names: Sequence[str]) -> None:
+    for name in names:
+        importlib.import_module(name)
 
 
 def _store(settings: Settings) -> Store:
