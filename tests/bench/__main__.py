@@ -251,16 +251,17 @@ async def _turn() -> float:
 async def measure(server: Server, rounds: int) -> list[Row]:
     async with (
         session(server) as client,
-        session(server, keep=True) as echoing,
         session(server, "python-science") as science,
     ):
         container = f"coderunner-{client.opened.session}"
         image = docker("inspect", "-f", "{{.Config.Image}}", container).strip()
         bench = Bench(server, client, science, image)
         bench.container = container
-        await echoing.run(1, ECHO, mode="tty", entry="echo.py")
-        await echoing.until(1, "!")
-        opened = echoing.opened
+        # Its socket is closed before the typist's comes: a second one would be served as well with each key.
+        async with session(server, keep=True) as echoing:
+            await echoing.run(1, ECHO, mode="tty", entry="echo.py")
+            await echoing.until(1, "!")
+            opened = echoing.opened
         async with (
             typist("websocket", server.url, opened.session, opened.token, "1") as websocket,
             bare() as port,
@@ -269,9 +270,9 @@ async def measure(server: Server, rounds: int) -> list[Row]:
         ):
             bench.typists = [websocket, terminado, exec_it]
             rows = await _rounds(bench.rows(), rounds)
-        await echoing.send(m.Take())
-        await echoing.send(m.Close())
-        await echoing.closed()
+        async with attach(server, opened) as last:
+            await last.send(m.Close())
+            await last.closed()
         return rows
 
 

@@ -157,8 +157,13 @@ class Attachments:
 
     def wake(self) -> None:
         """Wakes all of them, as there is output, or an end, that they may not have been sent."""
+        # The one that types first: what is sent to those that watch would delay its echo.
+        control = self.control
+        if control is not None:
+            control.wake()
         for attachment in self._all:
-            attachment.wake()
+            if attachment is not control:
+                attachment.wake()
 
     def window(self, channel: Channel) -> int:
         """The largest window of an attachment in a channel, in bytes."""
