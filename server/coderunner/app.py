@@ -130,8 +130,8 @@ async def serving(
         records = stack.enter_context(_recorded())
         _tell_settings(settings, len(declared.languages))
         store = _store(settings)
-        if identity.login is not None:
-            identity.login.on_out = lambda ident, expires: store.post(
+        if identity.sign_ins is not None:
+            identity.sign_ins.on_out = lambda ident, expires: store.post(
                 "sign_outs", {"id": ident, "expires": expires}
             )
         # The last to end: until then there may be something to write.
@@ -195,7 +195,7 @@ async def _watch_keys(identity: chain.Verifiers, store: Store) -> None:
     await store.database.ready.wait()
     # In a thread, as SQLAlchemy comes with it.
     stored = await asyncio.to_thread(importlib.import_module, "coderunner.identity.stored")
-    await stored.watch(identity.keys, store, identity.login)
+    await stored.watch(identity.keys, store, identity.sign_ins)
 
 
 def _start_charging(settings: Settings, fleet: Fleet, quotas: Quotas, store: Store, tasks: Tasks) -> None:

@@ -11,11 +11,10 @@ from coderunner import config
 from coderunner.errors import DatabaseUnavailable, IdentityUnavailable, Unauthenticated
 from coderunner.identity import stored as stored_keys
 from coderunner.identity.chain import Shown, Verifiers, made
-from coderunner.identity.claims import ClaimRules
 from coderunner.identity.keys import Key, KeyRing, digest, new_key, parts_of
-from coderunner.identity.login import Client, Login
 from coderunner.identity.principal import ANONYMOUS, NOBODY
 from coderunner.identity.sealing import Sealer
+from coderunner.identity.sign_ins import SignIns
 
 ADMIN_KEY = "0123456789abcdef" * 4
 
@@ -110,16 +109,16 @@ async def test_the_header_of_a_proxy():
 
 def test_who_watches_by_a_credential_that_has_ended_is_sent_away():
     sealer = Sealer(b"key")
-    login = Login(Client("https://id.example", "here", None, (), 0, 60), ClaimRules(), sealer, None)
+    sign_ins = SignIns(sealer, 60)
     value = {"subject": "oidc:tina", "name": "Tina", "roles": ["teacher"], "rooms": ["algebra"]}
     one, other = (
         sealer.seal("signed-in", value | {"id": ident, "expires": time.time() + 60}) for ident in "ab"
     )
-    identity = Verifiers(login=login)
-    tina, elsewhere = login.principal(one), login.principal(other)
+    identity = Verifiers(sign_ins=sign_ins)
+    tina, elsewhere = sign_ins.principal(one), sign_ins.principal(other)
     assert tina.until == pytest.approx(time.time() + 60, abs=30)
     assert not identity.ended(tina, time.time(), office=True)
-    login.sign_out(one)
+    sign_ins.sign_out(one)
     assert identity.ended(tina, time.time(), office=True)
     assert not identity.ended(tina, time.time(), office=False), "a session of its own has a token"
     assert not identity.ended(elsewhere, time.time(), office=True)

@@ -31,6 +31,20 @@ def problems(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if values["OIDC_ISSUER"] is not None and "openid" not in (values["OIDC_SCOPES"] or ()):
         yield "OIDC_SCOPES", "must contain openid; write for example OIDC_SCOPES=openid,profile"
 
+    yield from _lti(values)
+
+
+_LTI = ("LTI_CLIENT_ID", "LTI_AUTH_URL", "LTI_JWKS_URL")
+
+
+def _lti(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for name in _LTI:
+        if values["LTI_ISSUER"] is not None and values[name] is None:
+            yield name, "is required with LTI_ISSUER; the platform shows it where the tool is registered"
+    for name in (*_LTI, "LTI_DEPLOYMENTS"):
+        if values["LTI_ISSUER"] is None and values[name]:
+            yield name, "has no effect without LTI_ISSUER; write that one, too, or remove the line"
+
 
 def _jwt(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     given = [name for name in _JWT_KEYS if values[name] is not None]

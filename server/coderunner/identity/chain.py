@@ -17,6 +17,9 @@ from coderunner.identity.principal import ADMIN, ANONYMOUS, NOBODY, Principal
 if TYPE_CHECKING:
     from coderunner.identity.fetch import Fetcher
     from coderunner.identity.login import Login
+    from coderunner.identity.lti import Lti
+    from coderunner.identity.sealing import Sealer
+    from coderunner.identity.sign_ins import SignIns
     from coderunner.identity.tokens import Verifier
 
 log = logging.getLogger(__name__)
@@ -42,8 +45,9 @@ class Shown:
 class Verifiers:
     """Verifies credentials.
 
-    `keys`: the API keys, which somebody else keeps up to date. `login`: sign-ins to the page, None if there
-    is no provider. `rules`: how claims become a principal.
+    `keys`: the API keys, which somebody else keeps up to date. `sign_ins`: those to the page, None if there
+    is no way to make one. `login`: with a provider, `lti`: from a learning platform; each None without one.
+    `rules`: how claims become a principal.
     """
 
     def __init__(
@@ -54,13 +58,17 @@ class Verifiers:
         rules: ClaimRules | None = None,
         tokens: Verifier | None = None,
         tokens_how: str = "jwt",
+        sign_ins: SignIns | None = None,
         login: Login | None = None,
+        lti: Lti | None = None,
         fetcher: Fetcher | None = None,
     ) -> None:
         self.nobody = ANONYMOUS if anonymous else NOBODY
         self.rules = rules or ClaimRules()
         self.keys = KeyRing()
+        self.sign_ins = sign_ins
         self.login = login
+        self.lti = lti
         self._admin_key = admin_key.encode() if admin_key else None
         self._tokens = tokens
         self._tokens_how = tokens_how
@@ -80,8 +88,8 @@ class Verifiers:
                 return self.rules.raised(self.rules.proxied(shown.user, shown.roles, shown.rooms))
         except ValueError as error:
             raise Unauthenticated(f"the proxy's name for the user cannot be used: {error}") from None
-        if shown.cookie is not None and self.login is not None:
-            found = self.login.principal(shown.cookie)
+        if shown.cookie is not None and self.sign_ins is not None:
+            found = self.sign_ins.principal(shown.cookie)
             if found is None:
                 raise Unauthenticated("the sign-in has ended; sign in again")
             return self.rules.raised(found)
@@ -93,7 +101,7 @@ class Verifiers:
         or the sign-in was ended."""
         if office and who.until is not None and who.until <= now:
             return True
-        if office and self.login is not None and self.login.ended(who):
+        if office and self.sign_ins is not None and self.sign_ins.ended(who):
             return True
         return self.keys.ended(who, now)
 
@@ -140,16 +148,22 @@ def made(settings: Settings, key: bytes) -> Verifiers:
         frozenset(settings.operators),
         frozenset(settings.teachers),
     )
-    fetcher = tokens = login = None
-    # One client for both: usually the same issuer, so that its connections are shared.
-    if settings.jwt_jwks_url is not None or settings.oidc_issuer is not None:
+    fetcher = tokens = sign_ins = login = lti = None
+    # One client for all: usually the same issuer, so that its connections are shared.
+    if any((settings.jwt_jwks_url, settings.oidc_issuer, settings.lti_issuer)):
         from coderunner.identity.fetch import Fetcher
 
         fetcher = Fetcher()
     if settings.jwt_issuer is not None:
         tokens = _tokens(settings, fetcher)
-    if settings.oidc_issuer is not None and fetcher is not None:
-        login = _login(settings, rules, key, fetcher)
+    if fetcher is not None and (settings.oidc_issuer is not None or settings.lti_issuer is not None):
+        from coderunner.identity.sealing import Sealer
+        from coderunner.identity.sign_ins import SignIns
+
+        sealer = Sealer(key)
+        sign_ins = SignIns(sealer, settings.sign_in_lifetime / 1000)
+        login = _login(settings, rules, sealer, sign_ins, fetcher) if settings.oidc_issuer else None
+        lti = _lti(settings, sealer, sign_ins, fetcher) if settings.lti_issuer else None
     return Verifiers(
         anonymous=settings.anonymous == "yes",
         admin_key=settings.admin_key,
@@ -157,7 +171,9 @@ def made(settings: Settings, key: bytes) -> Verifiers:
         tokens=tokens,
         # The same person, whether signed in to the page or with a token of the same issuer.
         tokens_how="oidc" if settings.jwt_issuer == settings.oidc_issuer else "jwt",
+        sign_ins=sign_ins,
         login=login,
+        lti=lti,
         fetcher=fetcher,
     )
 
@@ -175,9 +191,30 @@ def _tokens(settings: Settings, fetcher: Fetcher | None) -> Verifier:
     )
 
 
-def _login(settings: Settings, rules: ClaimRules, key: bytes, fetcher: Fetcher) -> Login:
+def _lti(settings: Settings, sealer: Sealer, sign_ins: SignIns, fetcher: Fetcher) -> Lti:
+    from coderunner.identity import lti
+    from coderunner.identity.tokens import KeySet, Verifier
+
+    platform = lti.Platform(
+        issuer=settings.lti_issuer or "",
+        client_id=settings.lti_client_id or "",
+        authorize=settings.lti_auth_url or "",
+        deployments=frozenset(settings.lti_deployments),
+    )
+    verifier = Verifier(
+        platform.issuer,
+        platform.client_id,
+        settings.jwt_leeway / 1000,
+        keys=KeySet(settings.lti_jwks_url or "", fetcher),
+        longest=lti.MAX_TOKEN,
+    )
+    return lti.Lti(platform, verifier, sealer, sign_ins)
+
+
+def _login(
+    settings: Settings, rules: ClaimRules, sealer: Sealer, sign_ins: SignIns, fetcher: Fetcher
+) -> Login:
     from coderunner.identity.login import Client, Login
-    from coderunner.identity.sealing import Sealer
 
     client = Client(
         issuer=settings.oidc_issuer or "",
@@ -185,6 +222,5 @@ def _login(settings: Settings, rules: ClaimRules, key: bytes, fetcher: Fetcher) 
         secret=settings.oidc_client_secret,
         scopes=settings.oidc_scopes,
         leeway=settings.jwt_leeway / 1000,
-        lifetime=settings.sign_in_lifetime / 1000,
     )
-    return Login(client, rules, Sealer(key), fetcher)
+    return Login(client, rules, sealer, sign_ins, fetcher)

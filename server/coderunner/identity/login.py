@@ -1,7 +1,6 @@
 """Signing in to the page with OpenID Connect: authorization code flow with PKCE.
 
-The state of a sign-in under way, and of one that is done, is in sealed cookies; this module keeps
-only the ids of ended sign-ins, which the database keeps over a restart.
+The state of a sign-in under way is in a sealed cookie; one that is done is of `identity.sign_ins`.
 """
 
 from __future__ import annotations
@@ -13,8 +12,6 @@ import hmac
 import re
 import secrets
 import time
-from collections import OrderedDict
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -24,9 +21,9 @@ import aiohttp
 from coderunner.errors import IdentityUnavailable, NotAllowed, Unauthenticated
 from coderunner.identity.claims import ClaimRules
 from coderunner.identity.fetch import Fetcher
-from coderunner.identity.principal import Principal
 from coderunner.identity.sealing import Sealer
-from coderunner.identity.target import MAX_OUT, local_target
+from coderunner.identity.sign_ins import SignIns
+from coderunner.identity.target import local_target
 from coderunner.identity.tokens import KeySet, Verifier
 from coderunner.schema.forms import web_address
 
@@ -56,22 +53,22 @@ class Client:
     secret: str | None
     scopes: tuple[str, ...]
     leeway: float
-    lifetime: float
 
 
 class Login:
-    """Sign-ins with one provider. `how` they are named in subjects is `oidc`. `on_out`: called with the id
-    and the last moment of a sign-in that is ended."""
+    """Sign-ins with one provider. `how` they are named in subjects is `oidc`. `sign_ins`: makes their
+    cookies."""
 
-    def __init__(self, client: Client, rules: ClaimRules, sealer: Sealer, fetcher: Fetcher) -> None:
+    def __init__(
+        self, client: Client, rules: ClaimRules, sealer: Sealer, sign_ins: SignIns, fetcher: Fetcher
+    ) -> None:
         self._client = client
         self._rules = rules
         self._sealer = sealer
+        self._sign_ins = sign_ins
         self._fetcher = fetcher
         self._provider: tuple[float, Provider] | None = None
         self._asking = asyncio.Lock()
-        self.on_out: Callable[[str, float], object] = lambda _id, _expires: None
-        self._out: OrderedDict[str, float] = OrderedDict()  # ids of ended sign-ins, with their last moment
 
     async def provider(self) -> Provider:
         """The provider's addresses. Raises IdentityUnavailable."""
@@ -155,19 +152,7 @@ class Login:
         if not hmac.compare_digest(str(claims.get("nonce", "")).encode(), begun["nonce"].encode()):
             raise Unauthenticated("the provider's token is for another sign-in; begin it again")
         try:
-            principal = self._rules.principal("oidc", claims)
-            sealed = self._sealer.seal(
-                "signed-in",
-                {
-                    # By this id a sign-in can be ended although its cookie was copied.
-                    "id": secrets.token_urlsafe(16),
-                    "subject": principal.subject,
-                    "name": principal.name,
-                    "roles": sorted(principal.roles),
-                    "rooms": sorted(principal.rooms),
-                    "expires": time.time() + self._client.lifetime,
-                },
-            )
+            sealed = self._sign_ins.made(self._rules.principal("oidc", claims))
         except ValueError as error:
             raise NotAllowed(f"the provider's token cannot be used: {error}") from None
         return sealed, local_target(str(begun["target"]))
@@ -200,38 +185,3 @@ class Login:
         if claims.get("azp", client.id) != client.id:
             raise Unauthenticated("the provider's token is for another client")
         return claims
-
-    def principal(self, cookie: str) -> Principal | None:
-        """Who is signed in by this cookie; None if it is forged, has expired or was signed out."""
-        value = self._sealer.unseal("signed-in", cookie, time.time())
-        if value is None or value["id"] in self._out:
-            return None
-        roles, rooms = frozenset(value["roles"]), frozenset(value["rooms"])
-        return Principal(
-            value["subject"], value["name"], roles, rooms, how="oidc", until=float(value["expires"]),
-            sign_in=value["id"],
-        )  # fmt: skip
-
-    def ended(self, who: Principal) -> bool:
-        """Whether `who` has shown a sign-in that was ended."""
-        return who.sign_in in self._out
-
-    def sign_out(self, cookie: str) -> None:
-        """Ends the sign-in of this cookie, also for copies of it."""
-        value = self._sealer.unseal("signed-in", cookie, time.time())
-        if value is None:
-            return
-        if value["id"] not in self._out:
-            self.on_out(value["id"], value["expires"])
-        self._remember(value["id"], value["expires"])
-
-    def restore(self, ended: Iterable[tuple[str, float]]) -> None:
-        """Takes over what the server before has ended: (id, last moment), the earliest first."""
-        for ident, expires in ended:
-            self._remember(ident, expires)
-
-    def _remember(self, ident: str, expires: float) -> None:
-        self._out[ident] = expires
-        # In the order of signing out, and so nearly of expiring: the lifetime is the same for all.
-        while self._out and (len(self._out) > MAX_OUT or next(iter(self._out.values())) < time.time()):
-            self._out.popitem(last=False)

@@ -20,7 +20,7 @@ from coderunner.store.store import Store
 from coderunner.store.tables import api_keys, sign_outs
 
 if TYPE_CHECKING:
-    from coderunner.identity.login import Login
+    from coderunner.identity.sign_ins import SignIns
 
 log = logging.getLogger(__name__)
 
@@ -83,13 +83,13 @@ def ended(connection: Connection, now: float, most: int) -> list[tuple[str, floa
     return [(row["id"], row["expires"]) for row in connection.execute(rows).mappings()][::-1]
 
 
-async def watch(ring: KeyRing, store: Store, login: Login | None = None) -> None:
+async def watch(ring: KeyRing, store: Store, sign_ins: SignIns | None = None) -> None:
     """Keeps a server's copy of the keys up to date, until it is cancelled; reads at first which of the
-    sign-ins of `login` were ended; notes when keys were used.
+    sign-ins were ended; notes when keys were used.
 
     While the database cannot be read, the keys that are known serve on: nobody can revoke one then.
     """
-    waiting = login
+    waiting = sign_ins
     noted = time.monotonic()
     while True:
         try:

@@ -135,7 +135,8 @@ class Verifier:
     """Verifies tokens of one issuer.
 
     `secret`: for HS256; `public`: for the algorithm of its kind; `keys`: for RS256 and ES256. The token's
-    header only chooses among these: no key is ever used with an algorithm of another kind.
+    header only chooses among these: no key is ever used with an algorithm of another kind. `longest`: in
+    characters.
     """
 
     issuer: str
@@ -144,11 +145,12 @@ class Verifier:
     secret: str | None = None
     public: PublicKey | None = None
     keys: KeySet | None = None
+    longest: int = MAX_TOKEN
 
     async def verify(self, token: str) -> dict[str, Any]:
         """The claims of a token. Raises Unauthenticated, IdentityUnavailable."""
-        if len(token) > MAX_TOKEN:
-            raise Unauthenticated(f"the token is longer than {MAX_TOKEN} characters")
+        if len(token) > self.longest:
+            raise Unauthenticated(f"the token is longer than {self.longest} characters")
         try:
             header = jwt.get_unverified_header(token)
             algorithm, kid = header.get("alg"), header.get("kid")

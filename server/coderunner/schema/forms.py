@@ -343,8 +343,10 @@ def claim_value(text: str) -> str:
 
 def subject(text: str) -> str:
     """A principal: the way of its sign-in, a colon, and its identifier there."""
-    if not re.fullmatch(r"(?:oidc|jwt|proxy|key):[^\s,]{1,248}", text) or not text.isprintable():
-        raise ValueError("principals like oidc:248289761001, jwt:alice, proxy:alice or key:0123456789ab")
+    if not re.fullmatch(r"(?:oidc|lti|jwt|proxy|key):[^\s,]{1,248}", text) or not text.isprintable():
+        raise ValueError(
+            "principals like oidc:248289761001, lti:42, jwt:alice, proxy:bob or key:0123456789ab"
+        )
     return text
 
 

@@ -225,7 +225,8 @@ def shown(settings: Settings, request: web.BaseRequest, protocols: Sequence[str]
     if credential is not None:
         return Shown(credential)
     user = _of_proxy(settings, request, settings.proxy_user_header)
-    cookie = request.cookies.get(sign_in_cookie(settings)) if settings.oidc_issuer is not None else None
+    signs_in = settings.oidc_issuer is not None or settings.lti_issuer is not None
+    cookie = request.cookies.get(sign_in_cookie(settings)) if signs_in else None
     if not user and not cookie:
         return Shown()
     own = from_own_page(settings, request)

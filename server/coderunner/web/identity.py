@@ -1,29 +1,35 @@
-"""The caller's identity, and signing in and out of the page with OpenID Connect."""
+"""The caller's identity, signing in and out of the page with OpenID Connect, and launches with LTI."""
 
 from __future__ import annotations
 
 import logging
 from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl
 
 from aiohttp import web
 
-from coderunner.errors import CodeRunnerError, NoAddress, NotAllowed, Unauthenticated
+from coderunner.errors import BadMedia, CodeRunnerError, NoAddress, NotAllowed, Unauthenticated
 from coderunner.identity.principal import Principal
 from coderunner.identity.target import local_target
 from coderunner.logs import fields
 from coderunner.schema.answers import SignedOut, WhoAmI
 from coderunner.web import guard
+from coderunner.web.api import runs
 from coderunner.web.keys import PARTS
 from coderunner.web.replies import json_reply
 
 if TYPE_CHECKING:
     from coderunner.identity.login import Login
+    from coderunner.identity.lti import Lti
 
 log = logging.getLogger(__name__)
 
 BEGUN = "coderunner-sign-in"  # the cookie of a sign-in under way; in production with the prefix `__Secure-`
 PATH = "/auth"  # the only paths to which browsers send it
 MAX_QUERY = 8192  # characters of the way back
+LAUNCHED = "coderunner-launch"  # the cookie of a launch under way, with the same prefix
+MAX_FORM = 64 * 1024  # bytes of what a learning platform posts
+MAX_FIELDS = 100  # of it
 
 
 async def who(request: web.Request) -> web.Response:
@@ -95,13 +101,81 @@ async def callback(request: web.Request) -> web.StreamResponse:
     return response
 
 
+def _lti(request: web.Request) -> Lti:
+    lti = request.app[PARTS].identity.lti
+    if lti is None:
+        raise NoAddress("this server is launched from no learning platform (LTI_ISSUER)")
+    return lti
+
+
+async def lti_login(request: web.Request) -> web.StreamResponse:
+    """A learning platform (LTI 1.3) initiates a login: sends the browser to the platform's authentication."""
+    try:
+        asked = dict(request.query) if request.method == "GET" else await _form(request)
+        address, cookie = _lti(request).begin(asked, _redirect(request, "lti/launch"))
+    except CodeRunnerError as error:
+        return _failed(request, error)
+    response = web.Response(status=302, headers={"Location": address, "Cache-Control": "no-store"})
+    # The platform's page posts to this server, and browsers send no Lax cookie with that. Without HTTPS they
+    # would not keep one with None.
+    secure = _secure(request)
+    response.set_cookie(
+        _launched(request), cookie, path=_path(request, PATH), max_age=600, httponly=True,
+        samesite="None" if secure else "Lax", secure=secure,
+    )  # fmt: skip
+    return response
+
+
+async def lti_launch(request: web.Request) -> web.StreamResponse:
+    """A launch from a learning platform (LTI 1.3): sets the cookie of the sign-in, and sends the browser to
+    the page."""
+    settings = request.app[PARTS].settings
+    try:
+        cookie = request.cookies.get(_launched(request), "")
+        posted = await _form(request)
+        sealed, target = await _lti(request).finish(cookie, posted, guard.own_origin(settings, request))
+    except CodeRunnerError as error:
+        response = _failed(request, error)
+    else:
+        if target == "/":
+            target = _prefix(request) + "/"
+        response = web.Response(status=303, headers={"Location": target, "Cache-Control": "no-store"})
+        seconds = settings.sign_in_lifetime // 1000
+        _keep(request, response, guard.sign_in_cookie(settings), sealed, path="/", seconds=seconds)
+        log.info("signed in", extra=fields(how="lti", **guard.about(settings, request)))
+    secure = _secure(request)
+    response.del_cookie(
+        _launched(request), path=_path(request, PATH), httponly=True,
+        samesite="None" if secure else "Lax", secure=secure,
+    )  # fmt: skip
+    return response
+
+
+async def lti_keys(_request: web.Request) -> web.Response:
+    """This server's key set, for which learning platforms ask at the registration. It is empty: the server
+    signs nothing for a platform."""
+    return web.json_response({"keys": []})
+
+
+async def _form(request: web.Request) -> dict[str, str]:
+    """The fields of a form that was posted; of several with one name the last. Raises CodeRunnerError."""
+    if request.content_type != "application/x-www-form-urlencoded":
+        raise BadMedia("send a form: Content-Type: application/x-www-form-urlencoded")
+    address = guard.address_of(request.app[PARTS].settings, request)
+    body = await request.app[runs.BODIES].read_bytes(request, address, MAX_FORM)
+    try:
+        return dict(parse_qsl(body.decode("ascii"), max_num_fields=MAX_FIELDS))
+    except ValueError:  # also of a byte that is none of a form's
+        raise Unauthenticated("what the platform sent is no form") from None
+
+
 async def logout(request: web.Request) -> web.Response:
     """Ends the sign-in of the page, also for copies of its cookie."""
     settings = request.app[PARTS].settings
     if "Origin" not in request.headers or not guard.from_own_page(settings, request):
         raise NotAllowed("only a page of this server may sign its user out")
     cookie = request.cookies.get(guard.sign_in_cookie(settings))
-    sign_ins = request.app[PARTS].identity.login
+    sign_ins = request.app[PARTS].identity.sign_ins
     if cookie is not None and sign_ins is not None:
         sign_ins.sign_out(cookie)
     response = json_reply(SignedOut(True))
@@ -111,6 +185,15 @@ async def logout(request: web.Request) -> web.Response:
 
 def _begun(request: web.Request) -> str:
     return f"__Secure-{BEGUN}" if request.app[PARTS].settings.production else BEGUN
+
+
+def _launched(request: web.Request) -> str:
+    return f"__Secure-{LAUNCHED}" if request.app[PARTS].settings.production else LAUNCHED
+
+
+def _secure(request: web.Request) -> bool:
+    """Whether browsers are to send a cookie over HTTPS only: except in development, on this machine."""
+    return request.app[PARTS].settings.production or request.secure
 
 
 def _prefix(request: web.Request) -> str:
@@ -125,33 +208,31 @@ def _path(request: web.Request, path: str) -> str:
     return _prefix(request) + path
 
 
-def _redirect(request: web.Request) -> str:
+def _redirect(request: web.Request, name: str = "callback") -> str:
     """This server's address for the way back, as it is registered at the provider."""
     origin = guard.own_origin(request.app[PARTS].settings, request)
-    return origin + _path(request, f"{PATH}/callback")
+    return origin + _path(request, f"{PATH}/{name}")
 
 
 def _keep(
     request: web.Request, response: web.Response, name: str, value: str, *, path: str, seconds: int
 ) -> None:
-    # Over plain HTTP only in development, on this machine.
-    secure = request.app[PARTS].settings.production or request.secure
-    response.set_cookie(name, value, path=path, max_age=seconds, httponly=True, samesite="Lax", secure=secure)
+    response.set_cookie(
+        name, value, path=path, max_age=seconds, httponly=True, samesite="Lax", secure=_secure(request)
+    )
 
 
 def _drop(request: web.Request, response: web.Response) -> None:
     settings = request.app[PARTS].settings
-    secure = settings.production or request.secure
     response.del_cookie(
-        guard.sign_in_cookie(settings), path="/", httponly=True, samesite="Lax", secure=secure
+        guard.sign_in_cookie(settings), path="/", httponly=True, samesite="Lax", secure=_secure(request)
     )
 
 
 def _drop_begun(request: web.Request, response: web.Response) -> None:
     # With Secure: browsers ignore a cookie with the prefix `__Secure-` without it, also its removal.
-    secure = request.app[PARTS].settings.production or request.secure
     path = _path(request, PATH)
-    response.del_cookie(_begun(request), path=path, httponly=True, samesite="Lax", secure=secure)
+    response.del_cookie(_begun(request), path=path, httponly=True, samesite="Lax", secure=_secure(request))
 
 
 def _failed(request: web.Request, error: CodeRunnerError) -> web.Response:

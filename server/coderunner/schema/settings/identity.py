@@ -108,6 +108,33 @@ class IdentitySettings(SessionSettings, frozen=True, kw_only=True):
         tuple[Annotated[str, forms.CLAIM_NAME], ...],
         Doc("openid,profile", "Scopes that are requested at the sign-in, separated by commas."),
     ]
+    lti_issuer: Annotated[
+        str | None,
+        forms.WEB_ADDRESS,
+        Doc("", "Platform id (issuer) of a learning platform whose courses launch this server by LTI 1.3."),
+    ]
+    lti_client_id: Annotated[
+        str | None,
+        forms.CLAIM_VALUE,
+        Doc(
+            "",
+            "This server's client id there; its addresses are .../auth/lti/login and .../auth/lti/launch.",
+        ),
+    ]
+    lti_auth_url: Annotated[
+        str | None,
+        forms.WEB_ADDRESS,
+        Doc("", "The platform's address for authentication requests."),
+    ]
+    lti_jwks_url: Annotated[
+        str | None,
+        forms.WEB_ADDRESS,
+        Doc("", "The platform's public key set (JWKS)."),
+    ]
+    lti_deployments: Annotated[
+        tuple[Annotated[str, forms.CLAIM_VALUE], ...],
+        Doc("", "Ids of deployments that may launch, separated by commas; empty means all of the client."),
+    ]
     roles_claim: Annotated[
         str,
         forms.CLAIM_NAME,
