@@ -55,6 +55,7 @@ export class Desk extends Emitter {
     /** @type {Session | null} */ this.session = null;
     /** @type {Owner | null} */ this.owner = null; // the project that the session was begun with
     /** @type {Mirror | null} */ this.mirror = null;
+    /** @type {string | null} */ this.room = null; // in which sessions are opened, whose teachers may watch
     program.on('ended', () => this.#runAgain());
     this.#keeper = new Keeper(store, () => this.session, () => this.#record());
     // `offline` as well: the server may be on this machine, so the connection is tested at once.
@@ -299,7 +300,7 @@ export class Desk extends Emitter {
       else return;
       stop();
     });
-    session.begin({ language, files, ...options });
+    session.begin({ language, files, ...options, ...(this.room === null ? {} : { room: this.room }) });
   }
 
   /** A session of this project, which is to be begun or resumed. @param {Owner} owner @param {import('./store.js').PageRecord['sent']} sent */

@@ -9,7 +9,8 @@ import { bearer, forgetKey, keepKey } from './key.js';
 
 /**
  * As `GET /api/identity` tells it.
- * @typedef {{principal: string | null, name: string, how: string, required: boolean, may_open: boolean, ways: string[]}} Who
+ * @typedef {{principal: string | null, name: string, how: string, required: boolean, may_open: boolean, ways: string[], rooms: string[],
+ *   audit_days: number, audit_programs: boolean}} Who
  */
 
 const MATTER = 'identity'; // of the banner
@@ -76,8 +77,8 @@ function tellFailure() {
   banner('sign-in', { tone: 'bad', title: texts.identity.failed, detail: texts.errors[code] ?? '', dismiss: true });
 }
 
-/** Shows who is signed in, and what there is to sign in with. @returns {() => Promise<void>} asks again */
-export function setUpIdentity() {
+/** Shows who is signed in, and what there is to sign in with. @param {(who: Who) => void} told called with who it is @returns {() => Promise<void>} asks again */
+export function setUpIdentity(told) {
   /** @type {Who | null} */ let who = null;
   const again = async () => {
     try {
@@ -85,7 +86,9 @@ export function setUpIdentity() {
     } catch {
       return; // that the server does not answer is told by who asks for its languages
     }
-    if (who) draw(who, again);
+    if (!who) return;
+    draw(who, again);
+    told(who);
   };
   $('menu-sign-in').addEventListener('click', () => {
     $('more-menu').hidePopover();

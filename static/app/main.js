@@ -25,6 +25,7 @@ import { Parts } from './parts.js';
 import { setUpPlaces } from './places.js';
 import { Problems } from './problems.js';
 import { setUpProjects } from './projects.js';
+import { setUpRooms } from './rooms.js';
 import { Screen } from './screen.js';
 import { setUpSettings } from './settings.js';
 import { Shelf } from './shelf.js';
@@ -289,7 +290,7 @@ setUpShortcuts({
   help,
 });
 
-const signedIn = setUpIdentity();
+const signedIn = setUpIdentity(setUpRooms(desk, store));
 desk.on('refused', (code) => code === 'unauthenticated' && signedIn());
 
 // --- begin ------------------------------------------------------------------------------------------------------------

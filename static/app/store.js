@@ -6,7 +6,7 @@ const SESSION = 'coderunner:session';
 const TAB = 'coderunner:tab';
 const UNSAVED = 'coderunner:unsaved:';
 /**
- * @typedef {{language: string | null, theme: 'dark' | 'light' | null, textSize: number, screenReader: boolean, treeOpen: boolean,
+ * @typedef {{language: string | null, room: string | null, theme: 'dark' | 'light' | null, textSize: number, screenReader: boolean, treeOpen: boolean,
  *   artifactsOpen: boolean, sizes: Record<string, number>}} Settings
  */
 /**
@@ -46,7 +46,7 @@ const local = () => localStorage;
 const tab = () => sessionStorage;
 
 export class Store {
-  /** @type {Settings} */ settings = { language: null, theme: null, textSize: 14, screenReader: false, treeOpen: true, artifactsOpen: true, sizes: {}, ...read(local, SETTINGS) };
+  /** @type {Settings} */ settings = { language: null, room: null, theme: null, textSize: 14, screenReader: false, treeOpen: true, artifactsOpen: true, sizes: {}, ...read(local, SETTINGS) };
 
   set(/** @type {Partial<Settings>} */ change) {
     Object.assign(this.settings, change);

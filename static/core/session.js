@@ -41,6 +41,7 @@ export class Session extends Emitter {
   /** @type {import('./types.js').TextFile[]} */ #files = [];
   /** @type {import('./types.js').TextFile[]} */ #filesToCome = []; // of `open`, too large to be sent with it
   /** @type {Record<string, number> | undefined} */ #limits;
+  /** @type {string | undefined} */ #room; // that it is opened in
   #channels;
   #anew = 0;
 
@@ -97,8 +98,9 @@ export class Session extends Emitter {
   // --- requests ---------------------------------------------------------------------------------------------
 
   /** Requests a new session; a `run` or `shell` may follow at once. */
-  begin(/** @type {{language: string, files?: import('./types.js').TextFile[], limits?: Record<string, number>, nonce?: string}} */ { language, files = [], limits = undefined, nonce = randomId(this.#world.fill) }) {
+  begin(/** @type {{language: string, files?: import('./types.js').TextFile[], limits?: Record<string, number>, nonce?: string, room?: string}} */ { language, files = [], limits = undefined, nonce = randomId(this.#world.fill), room = undefined }) {
     this.language = language;
+    this.#room = room;
     this.nonce = nonce;
     this.#files = files;
     this.#limits = limits;
@@ -293,6 +295,7 @@ export class Session extends Emitter {
     /** @type {import('./messages.js').Open} */ const open = {
       type: 'open', language: this.language ?? '', client: this.client, nonce: this.nonce ?? undefined,
       ...(this.#files.length ? { files: this.#files } : {}), ...(this.#limits ? { limits: this.#limits } : {}),
+      ...(this.#room === undefined ? {} : { room: this.#room }),
     };
     const room = (this.hello?.limits.first_text_bytes ?? Infinity) - textBytes(open);
     if (room < 0) delete open.files; // they are sent with the first run, after `opened`

@@ -73,6 +73,16 @@ test('a run travels behind open, its output is drawn and acked, its end is acked
   assert.ok(acks.length >= 2 && acks.length <= 5, `${acks.length} acks for 100 kB`);
 });
 
+test('a session is opened in the room that was chosen, and otherwise in none that is named', () => {
+  for (const room of [undefined, 'algebra']) {
+    const { world, server } = started();
+    const session = new Session(world);
+    session.begin({ language: 'bash', room });
+    world.settle();
+    assert.equal(server.messages.findLast(({ type }) => type === 'open').room, room);
+  }
+});
+
 test('files too large for what may come before opened follow it, each once', () => {
   const server = new FakeServer({ outputOf: () => pattern(10), exits: () => true });
   server.limits = { first_text_bytes: 65536 };

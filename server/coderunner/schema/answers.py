@@ -37,6 +37,8 @@ class WhoAmI(Struct, frozen=True):
     `principal`: None without a credential. `roles`: of `user`, `teacher`, `operator`. `rooms`: courses or
     teams that it belongs to. `how`: the kind of its credential. `required`: whether sessions need a
     credential; `may_open`: whether this caller may open one. `ways`: how somebody can sign in: `key`, `oidc`.
+    `audit_days`: for how many days the server keeps who did what, 0 for ever; `audit_programs`: whether with
+    the text of programs.
     """
 
     principal: str | None
@@ -47,6 +49,8 @@ class WhoAmI(Struct, frozen=True):
     required: bool
     may_open: bool
     ways: tuple[str, ...]
+    audit_days: int
+    audit_programs: bool
 
 
 class GuestView(Struct, frozen=True, kw_only=True):

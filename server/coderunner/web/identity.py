@@ -60,6 +60,8 @@ def _told(request: web.Request, principal: Principal) -> WhoAmI:
         required=not parts.identity.nobody.may("session"),
         may_open=principal.may("session"),
         ways=("key", *(("oidc",) if parts.identity.login is not None else ())),
+        audit_days=parts.settings.audit_retention_days,
+        audit_programs=parts.settings.audit_programs == "on",
     )
 
 

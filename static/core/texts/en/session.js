@@ -38,6 +38,22 @@ export const session = {
     failed: 'The sign-in did not succeed.',
   },
 
+  room: {
+    label: 'Room of new sessions',
+    none: 'No room',
+    /** @param {string} room */
+    name: (room) => `Room ${room}`,
+    choose: 'You belong to several rooms.',
+    chooseDetail: 'Sessions that you open belong to none of them until you choose one in the menu at the top. The teachers of a room may watch its sessions.',
+    /** @param {string} room */
+    consent: (room) => `The sessions that you open here belong to the room ${room}.`,
+    watch: 'Its teachers may watch what your programs print, and take over with a word to you. You are told at once, and can take the control back. No copy of it is kept.',
+    /** @param {number} days */
+    kept: (days) => `The server keeps who opened, ran, watched and took over, and from where, for ${days} days, with a hash of your program.`,
+    keptForEver: 'The server keeps who opened, ran, watched and took over, and from where, for ever, with a hash of your program.',
+    programs: 'It keeps the text of your program, too.',
+  },
+
   waiting: {
     next: 'You are next',
     /** @param {number} position */
