@@ -16,12 +16,10 @@ from sqlalchemy.exc import IntegrityError
 
 from coderunner.errors import DatabaseUnavailable
 from coderunner.identity import guest_rows, stored
-from coderunner.identity.claims import ClaimRules
-from coderunner.identity.fetch import Fetcher
 from coderunner.identity.guest import Guest
 from coderunner.identity.keys import KeyRing
-from coderunner.identity.login import Client, Login
 from coderunner.identity.sealing import Sealer
+from coderunner.identity.sign_ins import SignIns
 from coderunner.store import migrate, records, tables
 from coderunner.store.address import address
 from coderunner.store.database import Database
@@ -205,11 +203,6 @@ async def test_use_of_minutes_is_neither_read_nor_kept_for_long(where):
 
 async def test_sign_outs_hold_over_a_restart(where):
     key = b"k" * 32
-    client = Client("https://id.example.com", "c", None, ("openid",), 5.0, 60.0)
-
-    def login() -> Login:
-        return Login(client, ClaimRules(), Sealer(key), Fetcher())
-
     cookies = [
         Sealer(key).seal(
             "signed-in",
@@ -220,14 +213,14 @@ async def test_sign_outs_hold_over_a_restart(where):
         )
         for name in ("a", "b")
     ]  # fmt: skip
-    one = login()
+    one = SignIns(Sealer(key), 60.0)
     async with running(where) as store:
         one.on_out = lambda ident, expires: store.post("sign_outs", {"id": ident, "expires": expires})
         one.sign_out(cookies[0])
         one.sign_out(cookies[0])
         store.post("sign_outs", {"id": "old", "expires": 1.0})
         await written(store)
-    next_one = login()
+    next_one = SignIns(Sealer(key), 60.0)
     assert next_one.principal(cookies[0]) is not None
     async with running(where) as store, Tasks("test") as tasks:
         tasks.keep(lambda: stored.watch(KeyRing(), store, next_one), "keys")
