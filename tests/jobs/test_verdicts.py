@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -121,6 +123,12 @@ class TestOutput:
         view = compile_view(outcome((STDERR, b"e" * (COMPILE_SHOWN + 9)), reason="compile_failed", code=1))
         assert view.failed
         assert view.stderr == "e" * COMPILE_SHOWN
+
+    def test_a_compiler_that_a_limit_ends_has_failed(self):
+        one = outcome((STDERR, b"e"), reason="wall_timeout", code=None, signal="KILL")
+        assert compile_view(one).failed is False, "the program itself was ended"
+        view = compile_view(replace(one, began=False))
+        assert (view.failed, view.stderr) == (True, "e")
 
 
 class TestVerdict:

@@ -100,6 +100,12 @@ int main(void) { int a, b, unused; return scanf("%d %d", &a, &b) == 2 && printf(
     assert told["end"] == "compile_failed"
     assert told["compile"]["failed"] is True
     assert verdicts(told) == ["not_run", "not_run"]
+    # A compiler that a limit ends makes no program either: no case of it is an error of the program.
+    times = "\n".join(f"#define A{n} {' '.join([f'A{n - 1}'] * 8)}" for n in range(1, 9))
+    slow = f"#define A0 +1\n{times}\nint main(void) {{ return 0 A8; }}\n"
+    told = await graded(server, language="c", source=slow, cases=sums(2), limits={"wall_ms": 1000})
+    assert (told["end"], told["compile"]["failed"]) == ("compile_failed", True)
+    assert verdicts(told) == ["not_run", "not_run"]
 
 
 async def test_checkers(server):

@@ -223,7 +223,7 @@ class Batch(Work):
             outcome = await checker.compile()
             # The fault of who wrote the checker: told in each case's verdict, so that it is not taken for the
             # program's.
-            if outcome is not None and outcome.exit.reason == "compile_failed":
+            if outcome is not None and not outcome.compiled:
                 said = outcome.stream(STDERR) + outcome.stream(STDOUT)
                 self._judge_rest("checker_failed", said[:MESSAGE_BYTES].decode("utf-8", "replace"))
                 return

@@ -90,7 +90,9 @@ class Bench:
             # The agent has no command that compiles only: it runs `true` afterwards.
             only = tuple(replace(one, run=NOTHING) for one in spec.variants)
             outcome = await self._run(replace(spec, run=NOTHING, variants=only, mode="pipe"), b"", ())
-            if outcome.exit.reason == "compile_failed":
+            if outcome.exit.reason in LOST:
+                raise Lost
+            if not outcome.compiled:
                 return outcome
         try:
             await self.session.container.call("keep")
@@ -129,7 +131,7 @@ class Bench:
             raise Full
         session, attachment = self.session, self._attachment
         frames: list[codec.OutputFrame] = []
-        run_offset = 0
+        run_offset, began = 0, False
         try:
             if session.over:
                 raise Lost
@@ -148,14 +150,14 @@ class Bench:
                     case m.InAck() if message.channel == number:
                         feed(session, attachment, number, typed)
                     case m.State() if message.channel == number and message.phase == "running":
-                        run_offset = message.offset
+                        run_offset, began = message.offset, True
                     # Not in the channels: the program was refused. Other errors are about input to one that
                     # runs.
                     case m.ErrorMessage() if message.channel == number and number not in session.channels:
                         raise refusal(message)
                     case m.Exit() if message.channel == number:
                         session.handle(attachment, m.Ack(number, message.offset, exit=True))
-                        return Outcome(message, tuple(frames), run_offset)
+                        return Outcome(message, tuple(frames), run_offset, began)
         except NoSession:
             raise Lost from None
         finally:

@@ -33,11 +33,19 @@ LOST = ("engine_lost", "evicted", "session_closed")
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A program that has ended. `run_offset`: where its own output begins, after the compiler's."""
+    """A program that has ended. `run_offset`: where its own output begins, after the compiler's. `began`:
+    whether it ran at all; it did not if its compiler failed, or was ended by a limit."""
 
     exit: m.Exit
     frames: tuple[OutputFrame, ...]
     run_offset: int = 0
+    began: bool = True
+
+    @property
+    def compiled(self) -> bool:
+        """Whether the compiler, if there is one, made a program."""
+        # A compiler that was ended by a limit has the limit's reason, not `compile_failed`.
+        return self.began and self.exit.reason != "compile_failed"
 
     def stream(self, number: int) -> bytes:
         """All output of the program on this stream, without the compiler's."""
@@ -104,7 +112,7 @@ def _near(one: bytes, other: bytes, tolerance: float) -> bool:
 
 def compile_view(outcome: Outcome) -> CompileView:
     """The compiler's output, cut to the length that is shown."""
-    failed = outcome.exit.reason == "compile_failed"
+    failed = not outcome.compiled
     upto = min(COMPILE_SHOWN, outcome.exit.offset if failed else outcome.run_offset)
     both = bytearray()
     streams = {STDOUT: bytearray(), STDERR: bytearray()}
