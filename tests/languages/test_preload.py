@@ -167,6 +167,8 @@ print(random.random(), numpy.random.random(), numpy.random.default_rng().random(
 
 async def test_input_from_a_file(runner: Runner) -> None:
     await runner.run(Probe("", {"main.py": "", "words.txt": "one\ntwo\n"}), "pipe", {})
+    # On a busy machine the next one may be asked for before the preload can fork again.
+    await eventually(lambda: is_back(runner), 30, "forked again")
     number = next(_numbers)
     code = "import os, sys\nprint(sys.stdin.read().split(), os.path.realpath('/proc/self/fd/0'))\n" + FORKED
     await runner.client.run(number, code, stdin="words.txt")
