@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import urllib.parse
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from http.cookies import SimpleCookie
 from typing import Any
@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from coderunner.schema import messages as m
 from tests.harness import Client, Server, random_id, running_server
 from tests.identity.platform import CLIENT, COURSE, Platform, platform
+from tests.web.conftest import browser
 
 AUTH = "https://moodle.example/mod/lti/auth.php"
 FAILED = "/?sign-in=unauthenticated"
@@ -41,16 +42,6 @@ def place(tmp_path_factory) -> Iterator[Place]:
         ) as server,
     ):  # fmt: skip
         yield Place(server, one)
-
-
-@pytest.fixture
-async def http() -> AsyncIterator[aiohttp.ClientSession]:
-    async with browser() as one:
-        yield one
-
-
-def browser() -> aiohttp.ClientSession:
-    return aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True))
 
 
 async def begun(http: aiohttp.ClientSession, place: Place, **changed: str) -> dict[str, str]:

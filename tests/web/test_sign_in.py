@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import urllib.parse
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from http.cookies import SimpleCookie
 
@@ -47,13 +47,6 @@ def place(tmp_path_factory) -> Iterator[Place]:
     finally:
         process.terminate()
         process.wait(20)
-
-
-@pytest.fixture
-async def http() -> AsyncIterator[aiohttp.ClientSession]:
-    """A browser's cookies; addresses of this machine may have some."""
-    async with aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as one:
-        yield one
 
 
 async def to_provider(http: aiohttp.ClientSession, place: Place, target: str = "/") -> str:

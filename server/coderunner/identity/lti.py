@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
-from coderunner.errors import NotAllowed, Unauthenticated
+from coderunner.errors import NotAllowed, RateLimited, Unauthenticated
 from coderunner.identity.principal import TEACHER, USER, Principal, name_of, room_name, subject_of
 from coderunner.identity.sealing import Sealer
 from coderunner.identity.sign_ins import SignIns
@@ -112,24 +112,29 @@ class Lti:
             raise NotAllowed("the platform refused the launch")
         claims = await self._verifier.verify(posted.get("id_token", ""))
         nonce = str(claims.get("nonce", ""))
-        if not hmac.compare_digest(nonce.encode(), begun["nonce"].encode()) or not self._first(nonce, begun):
+        if not hmac.compare_digest(nonce.encode(), begun["nonce"].encode()):
             raise Unauthenticated("the token belongs to another launch; open the link in the course again")
+        self._use(nonce, begun["expires"])
         self._check(claims)
         try:
             return self._sign_ins.made(principal(self._platform.issuer, claims)), _target(claims, origin)
         except ValueError as error:
             raise NotAllowed(f"the platform's token cannot be used: {error}") from None
 
-    def _first(self, nonce: str, begun: Mapping[str, Any]) -> bool:
-        """Whether a nonce was not used before; from now on it was."""
+    def _use(self, nonce: str, until: float) -> None:
+        """Marks a nonce as used. Raises Unauthenticated if it was, RateLimited for too many launches."""
         while self._used and next(iter(self._used.values())) < time.time():
             self._used.popitem(last=False)
+        if nonce in self._used:
+            raise Unauthenticated("this launch was used already; open the link in the course again")
+        # None is forgotten early: its launch would count again.
+        if len(self._used) >= MAX_LAUNCHES:
+            raise RateLimited(
+                "too many launches at this time; open the link again later", retry_after_ms=60_000
+            )
         # Kept until its cookie has expired. After a restart it is forgotten: who could use it again then has
         # the browser's cookie as well as the token.
-        if nonce in self._used or len(self._used) >= MAX_LAUNCHES:
-            return False
-        self._used[nonce] = begun["expires"]
-        return True
+        self._used[nonce] = until
 
     def _check(self, claims: Mapping[str, Any]) -> None:
         # Security Framework, section 5.1.3: the party to which the token was issued.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import parse_qsl
 
 from aiohttp import web
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from coderunner.identity.lti import Lti
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 BEGUN = "coderunner-sign-in"  # the cookie of a sign-in under way; in production with the prefix `__Secure-`
 PATH = "/auth"  # the only paths to which browsers send it
@@ -66,10 +68,15 @@ def _told(request: web.Request, principal: Principal) -> WhoAmI:
 
 
 def _login(request: web.Request) -> Login:
-    login = request.app[PARTS].identity.login
-    if login is None:
-        raise NoAddress("this server has no provider to sign in with (OIDC_ISSUER)")
-    return login
+    return _set(
+        request.app[PARTS].identity.login, "this server has no provider to sign in with (OIDC_ISSUER)"
+    )
+
+
+def _set(way: T | None, missing: str) -> T:
+    if way is None:
+        raise NoAddress(missing)
+    return way
 
 
 async def login(request: web.Request) -> web.StreamResponse:
@@ -104,10 +111,9 @@ async def callback(request: web.Request) -> web.StreamResponse:
 
 
 def _lti(request: web.Request) -> Lti:
-    lti = request.app[PARTS].identity.lti
-    if lti is None:
-        raise NoAddress("this server is launched from no learning platform (LTI_ISSUER)")
-    return lti
+    return _set(
+        request.app[PARTS].identity.lti, "this server is launched from no learning platform (LTI_ISSUER)"
+    )
 
 
 async def lti_login(request: web.Request) -> web.StreamResponse:
