@@ -117,18 +117,18 @@ def test_who_watches_by_a_credential_that_has_ended_is_sent_away():
     identity = Verifiers(sign_ins=sign_ins)
     tina, elsewhere = sign_ins.principal(one), sign_ins.principal(other)
     assert tina.until == pytest.approx(time.time() + 60, abs=30)
-    assert not identity.ended(tina, time.time(), office=True)
+    assert not identity.ended(tina, time.time(), oversees=True)
     sign_ins.sign_out(one)
-    assert identity.ended(tina, time.time(), office=True)
-    assert not identity.ended(tina, time.time(), office=False), "a session of its own has a token"
-    assert not identity.ended(elsewhere, time.time(), office=True)
-    assert not identity.ended(ANONYMOUS, time.time(), office=True)
-    assert identity.ended(elsewhere, time.time() + 90, office=True), "it has expired"
-    assert not identity.ended(elsewhere, time.time() + 90, office=False)
+    assert identity.ended(tina, time.time(), oversees=True)
+    assert not identity.ended(tina, time.time(), oversees=False), "a session of its own has a token"
+    assert not identity.ended(elsewhere, time.time(), oversees=True)
+    assert not identity.ended(ANONYMOUS, time.time(), oversees=True)
+    assert identity.ended(elsewhere, time.time() + 90, oversees=True), "it has expired"
+    assert not identity.ended(elsewhere, time.time() + 90, oversees=False)
     _, key = stored(expires=1.0)
     identity.keys.replace([key])
-    for office in (True, False):
-        assert identity.ended(key.principal(), 2.0, office=office)
+    for oversees in (True, False):
+        assert identity.ended(key.principal(), 2.0, oversees=oversees)
 
 
 async def test_when_a_key_was_used_is_not_forgotten_while_the_database_is_away(monkeypatch):

@@ -95,13 +95,13 @@ class Verifiers:
             return self.rules.raised(found)
         return self.nobody
 
-    def ended(self, who: Principal, now: float, *, office: bool) -> bool:
-        """Whether a connection that `who` has opened is to be closed: its key has ended. `office`: it watches
-        a session by an office, for which there is nothing but the credential; then also if that has expired,
+    def ended(self, who: Principal, now: float, *, oversees: bool) -> bool:
+        """Whether a connection that `who` has opened is to be closed: its key has ended. `oversees`: it
+        watches a session as a teacher or operator, by the credential alone; then also if that has expired,
         or the sign-in was ended."""
-        if office and who.until is not None and who.until <= now:
+        if oversees and who.until is not None and who.until <= now:
             return True
-        if office and self.sign_ins is not None and self.sign_ins.ended(who):
+        if oversees and self.sign_ins is not None and self.sign_ins.ended(who):
             return True
         return self.keys.ended(who, now)
 

@@ -136,7 +136,7 @@ class Attachment:
 
     @property
     def overseer(self) -> str | None:
-        """Who watches by its office, in words for the session's users; None for the owner and its guests."""
+        """Which teacher or operator watches, in words for the session's users; None for others."""
         if self.operator:
             return "the operator"
         if self.guest is not None and self.guest.room is not None:

@@ -46,8 +46,8 @@ class Attachments:
     def add(self, attachment: Attachment) -> None:
         """Adds an attachment.  With the role `control` it takes the control from another one.
 
-        If there are MAX_ATTACHMENTS, it replaces the one that has watched longest, of those that do not watch
-        by their office if there is one; one that only wants to watch is refused, unless by its office.
+        If there are MAX_ATTACHMENTS, it replaces the one that has watched longest, of those that are
+        no overseers if there is one; one that only wants to watch is refused, unless it is an overseer.
         Raises TooManyAttachments, NotControl."""
         # Checked with everybody that came before, also those whose sockets are about to end.
         if len(self._all) >= MAX_ATTACHMENTS:

@@ -1,4 +1,4 @@
-"""Who watches a session by an office: the server's operator, teachers of its room. Its users are told."""
+"""Overseers of a session: the server's operator, teachers of its room. Its users are told who watches."""
 
 from __future__ import annotations
 

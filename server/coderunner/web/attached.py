@@ -31,8 +31,8 @@ class Attached:
         return self._attachment.role != "control"
 
     @property
-    def office(self) -> bool:
-        """Whether it watches by an office: as a teacher, or as the operator."""
+    def oversees(self) -> bool:
+        """Whether it watches as a teacher of the session's room, or as the operator."""
         return self._attachment.overseer is not None
 
     @property

@@ -350,10 +350,10 @@ class Connection:
 
     def check(self, ended: Callable[[Principal, bool], bool]) -> None:
         """Closes if the credential of its caller has `ended`: without the output that waits, and also for a
-        peer that reads nothing. The function's second argument: whether it watches by an office."""
+        peer that reads nothing. The function's second argument: whether it oversees a session."""
         if self._who is None or self._close_code is not None:
             return
-        if not ended(self._who, self._attached is not None and self._attached.office):
+        if not ended(self._who, self._attached is not None and self._attached.oversees):
             return
         error = Unauthenticated("the credential of this connection was revoked or has expired")
         if self._attached is not None and error.close is not None:

@@ -59,8 +59,8 @@ async def end_revoked(app: web.Application) -> None:
     credential has ended in another way, until it is cancelled."""
     parts = app[PARTS]
 
-    def ended(who: Principal, office: bool) -> bool:
-        return parts.identity.ended(who, time.time(), office=office)
+    def ended(who: Principal, oversees: bool) -> bool:
+        return parts.identity.ended(who, time.time(), oversees=oversees)
 
     sockets = app[SOCKETS]
     while True:
