@@ -6,11 +6,13 @@ import asyncio
 import contextlib
 import signal
 import uuid
+from pathlib import Path
 
 import aiohttp
+import orjson
 import pytest
 
-from tests.harness import eventually, running_server
+from tests.harness import docker, eventually, running_server
 from tests.web.ordering import (
     COUNT,
     SETTINGS,
@@ -86,6 +88,35 @@ async def test_a_run_that_waits_for_its_slot_is_queued_again(tmp_path):
         )
         assert [one.document["stdout"] for one in replies] == ["ran\n", "ran\n"]
         await idle(server)
+
+
+@pytest.mark.parametrize("key", [{}, {"Idempotency-Key": str(uuid.UUID(int=7))}])
+async def test_a_session_that_was_not_noted_is_found_when_it_answers_late(tmp_path, key):
+    wanted = {"language": "python", "source": "import time\nprint('begun', flush=True)\ntime.sleep(3)\n"}
+    with running_server(tmp_path, **SETTINGS) as server:
+        asked = asyncio.create_task(ask(server, "POST", "api/run", json=wanted, headers=key))
+        (about,) = await eventually(lambda: _noted(tmp_path), 20, "its session is noted")
+        docker("kill", "--signal=STOP", *server.containers())
+        server.stop(signal.SIGKILL)
+        with pytest.raises(aiohttp.ClientError):
+            await asked
+        # As if the server had been killed an instant earlier.
+        about.write_bytes(orjson.dumps({**orjson.loads(about.read_bytes()), "session": "", "token": ""}))
+        server.process = again(server, tmp_path).process
+        docker("kill", "--signal=CONT", *server.containers())
+        log = tmp_path / "again.log"
+        await eventually(lambda: "session adopted" in log.read_text(), 20, "it has answered")
+        if key:
+            assert (await ask(server, "POST", "api/run", json=wanted, headers=key)).document[
+                "stdout"
+            ] == "begun\n"
+        await idle(server)
+
+
+def _noted(folder: Path) -> list[Path]:
+    """The file of the run whose session is noted there; none before."""
+    found = list(folder.glob("*/*.runs/*/about.json"))
+    return [one for one in found if orjson.loads(one.read_bytes()).get("session")]
 
 
 async def test_what_nobody_can_ask_for_ends_with_the_server_that_began_it(tmp_path):

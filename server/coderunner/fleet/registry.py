@@ -151,11 +151,12 @@ class Registry:
             raise NoSession()
         return session
 
-    def check_arrived(self, session_id: str) -> None:
-        """Raises a retryable error while this session may still be adopted."""
+    def check_arrived(self, session_id: str | None) -> None:
+        """Raises a retryable error while this session, or with None any, may still be adopted."""
         if self.absent is not None:
             raise self.absent
-        if session_id in self._provisioner.arriving.values():
+        arriving = self._provisioner.arriving.values()
+        if session_id in arriving or (session_id is None and arriving):
             raise EngineUnavailable(
                 "the session's container has not answered yet", retry_after_ms=ARRIVING_RETRY_MS
             )
@@ -223,9 +224,10 @@ class Registry:
         return opening
 
     def returned(self, request: m.Open, caller: Caller) -> bool:
-        """Whether the previous server had opened a session for this very request.  Raises `absent`."""
-        if self.absent is not None:
-            raise self.absent
+        """Whether the previous server had opened a session for this very request.  Raises a retryable error
+        while that is not known yet."""
+        # Of a container that has not answered, only its record tells for which request it was opened.
+        self.check_arrived(None)
         return self._nonces.was_adopted((caller.principal, request.client, request.nonce))
 
     def used(self, caller: Caller, nonce: str, client: str) -> bool:

@@ -163,9 +163,10 @@ class Job(Work):
             try:
                 if self.about.session:
                     return self._registry.find(self.about.session, self.about.token)[0]
-                # A cancelled run that has a session is still found, so that its program is ended and its
-                # output kept.
-                if self._cancelled and not self._registry.returned(messages(self.about)[0], self._caller):
+                # The server before may have ended after it had opened the session, and before it noted which.
+                # Such a session is found, also of a run that is cancelled: it is to be ended.
+                returned = self._resumed and self._registry.returned(messages(self.about)[0], self._caller)
+                if self._cancelled and not returned:
                     self._append(cancelled())
                     return None
                 return await self._open()
