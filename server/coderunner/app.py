@@ -10,40 +10,32 @@ import gc
 import importlib
 import logging
 import os
-import platform
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from coderunner import __version__, audit, declarations, garbage, metrics, prepare, tracing
+from coderunner import audit, declarations, garbage, metrics, prepare, tracing
+from coderunner.arrival import arrived
 from coderunner.assembly import Fleet, assembled
 from coderunner.bars import Bars
 from coderunner.config import Settings
 from coderunner.declarations import Declarations
 from coderunner.engine.docker import DockerEngine
-from coderunner.engine.states import ContainerSummary
 from coderunner.errors import (
-    CannotStart,
     CodeRunnerError,
-    Draining,
-    EngineError,
-    EngineUnavailable,
-    UnsupportedEngine,
 )
 from coderunner.fleet import workers
 from coderunner.fleet.charging import Charging
 from coderunner.fleet.groups import Groups
 from coderunner.fleet.provision import Provisioner
-from coderunner.fleet.readiness import Readiness
-from coderunner.fleet.registry import RESTART_RETRY_MS, Registry
-from coderunner.fleet.sweep import AnothersContainers, adopt_all, remove_all, sweep, warn_of_shared_ids
+from coderunner.fleet.registry import Registry
+from coderunner.fleet.sweep import sweep, warn_of_shared_ids
 from coderunner.fleet.uids import Uids
 from coderunner.fleet.workers import WorkerPool
-from coderunner.here import no_slice, too_little_memory, too_many_cpus, too_much_memory
 from coderunner.identity import chain
 from coderunner.instance import holder_of, instance, lock_of, runs_of, usable
 from coderunner.jobs.runs import Runs
@@ -53,9 +45,9 @@ from coderunner.places import PACKAGE
 from coderunner.prepare import Preparation
 from coderunner.reload import changed_sources
 from coderunner.sessions.quotas import Quotas, from_settings
-from coderunner.sessions.record import BadSeal
 from coderunner.sign import alone
-from coderunner.stopping import ANOTHERS, REFUSED, RELOAD, Stop, by_signals, unless_hung, unless_stopped
+from coderunner.startlog import tell_engine, tell_settings
+from coderunner.stopping import REFUSED, RELOAD, Stop, by_signals, unless_hung
 from coderunner.store.address import address
 from coderunner.store.store import Store
 from coderunner.takeover import take_over
@@ -73,7 +65,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-ENGINE_RETRY_SECONDS = 2.0  # between attempts to reach an engine that does not answer
 HURRY_SECONDS = 0.2  # for background tasks to end when the next server is about to start
 CLOSE_SECONDS = 3.0  # for the last rows of the database
 _LATER = (
@@ -128,7 +119,7 @@ async def serving(
         stack.push_async_callback(identity.close)
         sockets = stack.enter_context(bound(settings.host, settings.port))
         records = stack.enter_context(_recorded())
-        _tell_settings(settings, len(declared.languages))
+        tell_settings(settings, len(declared.languages))
         store = _store(settings)
         if identity.sign_ins is not None:
             identity.sign_ins.on_out = lambda ident, expires: store.post(
@@ -146,9 +137,9 @@ async def serving(
         tasks = await stack.enter_async_context(Tasks("server"))
         _start_store(settings, store, tasks)
         tasks.keep(lambda: _watch_keys(identity, store), "keys")
-        tasks.keep(lambda: _tell_engine(settings, engine), "engine-info")
+        tasks.keep(lambda: tell_engine(settings, engine), "engine-info")
         _start_charging(settings, fleet, quotas, store, tasks)
-        arrival = await _arrived(fleet, engine, key, tasks, stopping)
+        arrival = await arrived(fleet, engine, key, tasks, stopping)
         runs.resume()
         _start_watches(runs, tasks)
         parts = fleet.parts(settings, declared, pool, runs, identity, store)
@@ -357,151 +348,6 @@ async def _builder(settings: Settings, folder: Path, uids: Uids) -> ImageBuilder
         settings.docker_host, folder, uids.all, output=prepare.log.isEnabledFor(logging.DEBUG)
     )
     return made
-
-
-def _tell_settings(settings: Settings, languages: int) -> None:
-    """Logs the first line: version, mode and limits."""
-    facts = fields(
-        version=__version__,
-        mode=settings.app_env,
-        instance=settings.instance_name,
-        state=settings.state_dir,
-        python=platform.python_version(),
-        languages=languages,
-        sessions=settings.max_concurrent_sessions,
-        queue=settings.max_queue_size,
-        per_address=settings.sessions_per_address,
-        memory_bytes=settings.docker_memory,
-        cpus=settings.docker_cpus,
-        warm=settings.warm_max,
-        workers=settings.worker_threads,
-        log_level=settings.log_level,
-    )
-    log.info("CodeRunner %s starts in %s", __version__, settings.app_env, extra=facts)
-    if (problem := too_little_memory(settings)) is not None:
-        log.warning("the kernel may kill the server, as its memory limit is low", extra=fields(why=problem))
-
-
-async def _tell_engine(settings: Settings, engine: DockerEngine) -> None:
-    """Waits until the engine answers, then logs its facts, and settings that it cannot fulfil."""
-    while True:
-        try:
-            info = await engine.info()
-        except EngineError:  # logged by the parts that need the engine
-            await asyncio.sleep(ENGINE_RETRY_SECONDS)
-            continue
-        except UnsupportedEngine:
-            return  # the adoption ends the server with the reason
-        facts = fields(
-            version=info.version,
-            api=info.api_version,
-            runtime=info.default_runtime,
-            cgroup=info.cgroup_version,
-            kernel=info.kernel,
-            system=info.operating_system,
-            cpus=info.cpus,
-            memory_bytes=info.memory_bytes,
-            live_restore=info.live_restore,
-        )
-        log.info("container engine %s", info.version, extra=facts)
-        for problem in (too_many_cpus(settings, info), no_slice(settings, info)):
-            if problem is not None:
-                log.error("no session can start", extra=fields(why=problem))
-        if (problem := too_much_memory(settings, info)) is not None:
-            log.warning("the memory limit of sessions has no effect", extra=fields(why=problem))
-        return
-
-
-@dataclass(slots=True)
-class _Arrival:
-    """Adopts the sessions of the previous server, before clients can connect.
-
-    A client that comes back must find its session, or be told to try again; it must never be told that its
-    session does not exist.
-    `refused`: containers that were not adopted, with the reason.
-    `late`: those whose agent has not answered yet.
-    """
-
-    engine: DockerEngine
-    registry: Registry
-    provisioner: Provisioner
-    groups: Groups
-    key: bytes
-    readiness: Readiness
-    tasks: Tasks
-    stopping: Stop
-    refused: list[tuple[ContainerSummary, str]] = field(default_factory=list)
-    late: Sequence[tuple[ContainerSummary, asyncio.Task[str | BadSeal | None]]] = ()
-
-    async def begin(self) -> None:
-        """Adopts the sessions. If the engine does not answer, keeps trying in the background. Does not wait
-        for it if the server is stopped meanwhile.
-
-        Raises AnothersContainers if there are containers of another server with this instance name.
-        """
-        try:
-            if not await unless_stopped(self.stopping, self._adopt()):
-                # Not all are adopted, and no client may be told that its session does not exist.
-                self.registry.absent = Draining(retry_after_ms=RESTART_RETRY_MS)
-                return
-        except EngineError as error:
-            log.error("the container engine does not answer; trying again", extra=fields(why=error.message))
-            self.readiness.blocked = "the container engine has not answered since the server started"
-            self.registry.absent = EngineUnavailable(error.message, retry_after_ms=2000)
-            self.tasks.keep(self._again, "adopt")
-        except AnothersContainers:
-            await self.registry.suspend()
-            raise
-        else:
-            self.readiness.blocked = None
-
-    async def _adopt(self) -> None:
-        await self.groups.find()
-        adoption = await adopt_all(self.engine, self.registry, self.provisioner, self.key, self.tasks)
-        self.refused, self.late = adoption.refused, adoption.late
-        if adoption.adopted:
-            log.info("sessions adopted", extra=fields(count=adoption.adopted))
-
-    async def _again(self) -> None:
-        while self.registry.absent is not None:
-            await asyncio.sleep(ENGINE_RETRY_SECONDS)
-            try:
-                await self._adopt()
-            except EngineError:
-                continue
-            except CannotStart as error:  # another server's containers, or an unsupported engine
-                log.critical("stopping", extra=fields(why=error.message))
-                self.readiness.blocked = error.message
-                self.stopping.ask(REFUSED if isinstance(error, UnsupportedEngine) else ANOTHERS)
-                return
-            self.registry.absent = self.readiness.blocked = None
-            self.clear()
-
-    def clear(self) -> None:
-        """Starts to remove containers that were not adopted.
-
-        Called only after the server listens: as long as its start may fail, it must not destroy anything.
-        """
-        if self.registry.absent is not None:
-            return  # the engine has not answered: it is not known yet which containers there are
-        self.tasks.keep(self._clear, "remove")
-
-    async def _clear(self) -> None:
-        await remove_all(self.engine, self.provisioner, self.refused)
-        for summary, work in self.late:
-            if (why := await work) is not None:
-                await remove_all(self.engine, self.provisioner, [(summary, str(why))])
-        with contextlib.suppress(CodeRunnerError):  # repeated with each sweep
-            await self.groups.sweep()
-
-
-async def _arrived(fleet: Fleet, engine: DockerEngine, key: bytes, tasks: Tasks, stopping: Stop) -> _Arrival:
-    """Adopts the sessions of the previous server, as `_Arrival.begin` does."""
-    arrival = _Arrival(
-        engine, fleet.registry, fleet.provisioner, fleet.groups, key, fleet.readiness, tasks, stopping
-    )
-    await arrival.begin()
-    return arrival
 
 
 async def _close_sockets(app: web.Application, settings: Settings, stopping: Stop) -> None:

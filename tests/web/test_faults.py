@@ -12,7 +12,7 @@ import aiohttp
 import aiohttp.web
 import pytest
 
-from coderunner import app, config, garbage, metrics, tasks
+from coderunner import app, arrival, config, garbage, metrics, tasks
 from coderunner.engine.docker import DockerEngine
 from coderunner.errors import EngineUnavailable
 from coderunner.fleet.budget import Budget
@@ -237,8 +237,8 @@ JOBS = {
     "sweep": (app, "warn_of_shared_ids"),
     "surroundings": (Surroundings, "look"),
     "watchdog": (Watchdog, "run"),
-    "remove": (app, "remove_all"),
-    "adopt": (app, "adopt_all"),
+    "remove": (arrival, "remove_all"),
+    "adopt": (arrival, "adopt_all"),
     "keys": (app, "_watch_keys"),
     "revoked-keys": (app, "end_revoked"),
 }
@@ -248,10 +248,10 @@ async def test_a_fault_at_each_of_the_servers_own_jobs(tmp_path: Path, monkeypat
     """It is told with its owner, the job begins again, no client notices, and all is given back."""
     before = len(os.listdir("/proc/self/fd"))
     monkeypatch.setattr(tasks, "AGAIN_SECONDS", 0.1)
-    monkeypatch.setattr(app, "ENGINE_RETRY_SECONDS", 0.1)
+    monkeypatch.setattr(arrival, "RETRY_SECONDS", 0.1)
     for kind, name in JOBS.values():
         once(monkeypatch, kind, name)
-    adopt, asked = app.adopt_all, []
+    adopt, asked = arrival.adopt_all, []
 
     async def adopts(*given: object) -> object:
         asked.append(True)
@@ -259,7 +259,7 @@ async def test_a_fault_at_each_of_the_servers_own_jobs(tmp_path: Path, monkeypat
             raise EngineUnavailable("away, for a test")
         return await adopt(*given)
 
-    monkeypatch.setattr(app, "adopt_all", adopts)
+    monkeypatch.setattr(arrival, "adopt_all", adopts)
     settings = bash_settings(tmp_path, RELOAD="on", WATCHDOG_INTERVAL="1000")
 
     def told() -> set[str]:

@@ -56,6 +56,7 @@ log = logging.getLogger(__name__)
 # The version is negotiated, so that newer engines keep the behaviour that was tested.
 OLDEST_API = (1, 41)  # Docker 20.10: the first with a private cgroup namespace
 CONNECT_TIMEOUT_S = 5.0
+RETRY_SECONDS = 2.0  # between attempts to reach an engine that does not answer
 MAX_EVENT = 1024 * 1024  # bytes that a response is read ahead
 
 
