@@ -175,10 +175,11 @@ class TestWrongFrames:
 
     async def test_a_flood_of_frames_is_cut(self, server):
         async with session(server, keep=True) as client:
-            with pytest.raises((ConnectionError, AssertionError)):
-                for _ in range(400):
-                    await asyncio.gather(*(client.send_raw('{"type":"extend"}') for _ in range(500)))
-                    assert client.close_code is None
+            # 40,000 masked frames in one write: sent one by one, a client on a busy machine stays below the limit.
+            text = b'{"type":"extend"}'
+            client.socket._response.connection.transport.write(  # noqa: SLF001
+                (bytes([0x81, 0x80 | len(text), 0, 0, 0, 0]) + text) * 40_000
+            )
             assert await client.closed() in (4429, 1006, 1011)
         async with session(server) as client:
             assert (await client.result(1, "print('alive')")).text == "alive\n"

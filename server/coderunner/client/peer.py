@@ -254,6 +254,7 @@ class Peer:
 
     def _last_words(self) -> str:
         errors = [f"{one.code}: {one.message}" for one in self.messages if isinstance(one, m.ErrorMessage)]
+        errors += [f"closed: {one.reason}" for one in self.messages if isinstance(one, m.Closed)]
         shown = [f"{number}: {stream.last_line!r}" for number, stream in self.channels.items()]
         return " ".join([*errors[-2:], *shown])
 
