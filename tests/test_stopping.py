@@ -12,10 +12,12 @@ from tests.sessions.test_faults import Bug
 
 
 class Engine:
-    """Its answers to pings, one after another; the last one for ever."""
+    """Its answers to pings, one after another; the last one for ever. `stands`: for how long it has answered
+    nothing else."""
 
-    def __init__(self, *answers: BaseException | None) -> None:
+    def __init__(self, *answers: BaseException | None, stands: float = 0.0) -> None:
         self.answers = list(answers)
+        self.stalled = lambda: stands
 
     async def ping(self, seconds: float) -> None:
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
@@ -65,3 +67,7 @@ async def test_a_fault_of_the_watch_is_not_taken_for_an_engine_that_hangs():
 
 async def test_the_end_is_given_up_where_the_engine_hangs():
     assert not await stopping.unless_hung(Engine(None, EngineTimeout("ping")), for_ever())
+
+
+async def test_the_end_is_given_up_where_the_engine_answers_nothing_but_pings():
+    assert not await stopping.unless_hung(Engine(None, stands=stopping.STALLED_SECONDS + 1), for_ever())

@@ -21,6 +21,7 @@ SUSPEND, END, RELOAD, REFUSED, ANOTHERS = "suspend", "end", "reload", "refused",
 LEAVING = (SUSPEND, RELOAD, ANOTHERS)  # ends after which the sessions' containers continue
 INTERRUPTED = 128 + signal.SIGINT  # the exit code, as shells report a death by SIGINT
 HUNG_SECONDS = 5.0  # without an answer to the cheapest call: a busy engine needs less than one
+STALLED_SECONDS = 10.0  # without any answer while calls wait: removing a container takes a busy engine one or two
 LOOK_SECONDS = 1.0  # between two such calls
 CANCEL_SECONDS = 0.5  # for work that is given up, to clean up
 
@@ -86,7 +87,7 @@ async def unless_stopped(stop: Stop, work: Coroutine[Any, Any, None]) -> bool:
 
 async def unless_hung(engine: DockerEngine, work: Coroutine[Any, Any, None]) -> bool:
     """Does work that needs the engine; returns False, with the work cancelled, if the engine answers nothing
-    within HUNG_SECONDS. Raises what the work raises."""
+    within HUNG_SECONDS, or no call but `ping` within STALLED_SECONDS. Raises what the work raises."""
     tasks = _own()
     try:
         return await _first(tasks.start(work, "end"), tasks.start(_hung(engine), "watch of the engine"))
@@ -110,6 +111,8 @@ async def _hung(engine: DockerEngine) -> None:
     while True:
         try:
             await engine.ping(HUNG_SECONDS)
+            if engine.stalled() > STALLED_SECONDS:
+                return
         except EngineTimeout:
             return
         except EngineError:

@@ -102,6 +102,8 @@ class DockerEngine:
         self._address = address
         self._call_timeout_s = call_timeout_s
         self._version_known = False
+        self._pending: dict[object, float] = {}  # calls without an answer yet: when they began
+        self._answered = 0.0  # when the last of them was
         self.networks = Networks(plain, self._call)
 
     @classmethod
@@ -148,6 +150,15 @@ class DockerEngine:
             # Without a version: an engine that is too old answers as well, and is refused later with its
             # reason.
             await self._plain.ask("GET", "_ping", object, versioned=False)
+
+    def stalled(self) -> float:
+        """Seconds since any call was answered while one waits; 0 if none waits.
+
+        An engine may answer `ping` and nothing that needs a lock which it lost. `wait`, which lasts as long as
+        its container, and `ping` itself do not count."""
+        if not self._pending:
+            return 0.0
+        return time.monotonic() - max(self._answered, min(self._pending.values()))
 
     async def image(self, reference: str) -> ImageInfo | None:
         """The image with this reference or id; None if it does not exist."""
@@ -309,6 +320,9 @@ class DockerEngine:
         # The time of waiting for the engine only: what callers do with the answer is outside of the context.
         began, error = time.monotonic(), None
         traced = tracing.begin("engine " + what)
+        call = object()
+        if what not in ("ping", "wait"):
+            self._pending[call] = began
         try:
             async with self._bounded(what, within_s, refused):
                 yield
@@ -316,6 +330,8 @@ class DockerEngine:
             error = failure
             raise
         finally:
+            if self._pending.pop(call, None) is not None and not isinstance(error, EngineTimeout):
+                self._answered = time.monotonic()
             # Also for cancelled calls, which are otherwise invisible in the metrics.
             seconds, told = time.monotonic() - began, outcome(error)
             traced.end(told.get("error"))
