@@ -21,7 +21,7 @@ SUSPEND, END, RELOAD, REFUSED, ANOTHERS = "suspend", "end", "reload", "refused",
 LEAVING = (SUSPEND, RELOAD, ANOTHERS)  # ends after which the sessions' containers continue
 INTERRUPTED = 128 + signal.SIGINT  # the exit code, as shells report a death by SIGINT
 HUNG_SECONDS = 5.0  # without an answer to the cheapest call: a busy engine needs less than one
-STALLED_SECONDS = 10.0  # without any answer while calls wait: removing a container takes a busy engine one or two
+STALLED_SECONDS = 10.0  # without any answer while calls wait: a busy engine removes a container in one or two
 LOOK_SECONDS = 1.0  # between two such calls
 CANCEL_SECONDS = 0.5  # for work that is given up, to clean up
 

@@ -6,7 +6,6 @@ import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-import msgspec
 import pytest
 from msgspec.structs import replace
 
@@ -20,6 +19,7 @@ from coderunner.fleet.provision import Identity, Provisioner
 from coderunner.fleet.sweep import labels_of
 from coderunner.fleet.uids import Uids
 from coderunner.fleet.workers import WorkerPool
+from coderunner.schema import calls
 from coderunner.schema import messages as m
 from coderunner.schema.languages import Language, Service
 from coderunner.schema.reports import ChannelState, Hello
@@ -99,7 +99,7 @@ class Place:
         rules = declarations.load(only=["bash"]).rules
         spec = run_spec(m.Run(channel, "pipe"), language, rules.defaults, rules)
         spec = replace(spec, run=("python3", "-c", code))
-        await container.link.call("run", channel=channel, spec=msgspec.to_builtins(spec), controlled=True)
+        await container.link.call(calls.Run(channel=channel, spec=spec))
         state = await eventually(
             lambda: (one := heard.states.get(channel)) and one.end is not None and one, 20, "its end"
         )
@@ -136,7 +136,7 @@ async def test_a_service_is_there_before_the_user_and_stays():
         assert text.split()[0] != pid
         log = "print(open('/workspace/.service/log').read().split('\\n').count('I listen'))"
         assert (await here.run(container, heard, 4, log))[0] == "2\n"
-        listing, _ = await container.link.call("list", limit=100)
+        listing, _ = await container.link.call(calls.List(limit=100))
         assert listing["files"] == []
 
 
@@ -156,7 +156,7 @@ async def test_an_agent_that_is_asked_twice_starts_one():
         # As after a restart of the server: another attach, and it may be asked again.
         await container.link.close()
         await eventually(lambda: not container.link.closed.done(), 10, "attached again")
-        spec = {"command": ["false"], "env": {}, "folder": "/workspace", "ready": "/none", "start_ms": 100}
-        await container.link.call("prepare", service=spec)
+        spec = calls.ServiceSpec(command=("false",), env={}, folder="/workspace", ready="/none", start_ms=100)
+        await container.link.call(calls.Prepare(service=spec))
         assert (await here.run(container, heard, 2, ASK))[0] == first
         assert heard.known == [1]

@@ -14,6 +14,7 @@ from coderunner import timing
 from coderunner.errors import EngineTimeout, InternalError
 from coderunner.fleet.recovery import Recovery
 from coderunner.fleet.registry import Registry
+from coderunner.schema import calls
 from coderunner.schema import messages as m
 from coderunner.sessions.channels import Channels
 from coderunner.sessions.container import Container
@@ -154,7 +155,7 @@ class TestASessionSurvives:
         else:
             with monkeypatch.context() as patched:
                 patched.setattr(provisioner.agents[0].stream, "write", raises_later)
-                link.cast("resize", channel=1, blob="x" * 70_000)
+                link.cast(calls.Folder(path="x" * 70_000))
                 await until(lambda: link.closed.done(), "the link's end")
         await recovered(one, opened.session)
         assert faults(caplog)[0]["owner"] == "agent link"

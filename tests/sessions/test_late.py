@@ -12,6 +12,7 @@ from coderunner.core.admission import Admission, Ticket
 from coderunner.errors import QueueTimeout
 from coderunner.fleet.queue import AdmissionQueue
 from coderunner.fleet.workers import WorkerPool
+from coderunner.schema import calls
 from coderunner.schema import messages as m
 from coderunner.wire import flow, frames
 from tests.sessions.fakes import Agent, World, hello, state, until
@@ -84,7 +85,7 @@ async def test_a_server_that_was_silent_itself_attaches_anew(quick, monkeypatch)
     monkeypatch.setattr(flow, "SILENCE_SECONDS", 1.5)
     world = await world_with()
     world.agent.answers["seal"] = None
-    call = asyncio.ensure_future(world.container.call("seal", record="x"))
+    call = asyncio.ensure_future(world.container.call(calls.Seal(record="x")))
     await asyncio.sleep(0.05)
     world.agent.answers["seal"] = {}
     stand_still(1.0)
@@ -105,7 +106,7 @@ async def test_an_agent_that_is_truly_silent_is_found_out(quick, monkeypatch):
 
 async def test_a_call_whose_answer_waits_unread():
     world = await world_with()
-    call = asyncio.ensure_future(world.container.link.call("read", seconds=0.3))
+    call = asyncio.ensure_future(world.container.link.call(calls.Keep(), seconds=0.3))
     await asyncio.sleep(0)
     number = world.agent.calls[-1]["id"]
     world.agent.give(

@@ -154,8 +154,8 @@ class DockerEngine:
     def stalled(self) -> float:
         """Seconds since any call was answered while one waits; 0 if none waits.
 
-        An engine may answer `ping` and nothing that needs a lock which it lost. `wait`, which lasts as long as
-        its container, and `ping` itself do not count."""
+        An engine may answer `ping` and nothing that needs a lock which it lost. `wait`, which lasts as long
+        as its container, and `ping` itself do not count."""
         if not self._pending:
             return 0.0
         return time.monotonic() - max(self._answered, min(self._pending.values()))

@@ -19,6 +19,7 @@ from coderunner.fleet.opening import Caller, Opened, Opening, report
 from coderunner.fleet.provision import Provisioner
 from coderunner.fleet.queue import AdmissionQueue, Slot
 from coderunner.fleet.warm import WarmPool
+from coderunner.schema import calls
 from coderunner.schema import messages as m
 from coderunner.schema.languages import Language
 from coderunner.schema.limits import Limits
@@ -141,7 +142,7 @@ class Opener:
         record = replace(session.record, token_digest=digest(token))
         container = session.container
         # Sealed first: a server that starts now must know the token that the client is about to get.
-        await container.call("seal", record=seal(record, self._key, container.id))
+        await container.call(calls.Seal(record=seal(record, self._key, container.id)))
         session.record = record
         return Opened(session, token, warm=False, timings_ms={})
 
@@ -197,12 +198,11 @@ class Opener:
         )
 
         # Sealed before the files are written: from here on a server that starts adopts the session.
-        await container.call("seal", record=seal(record, self._key, container.id))
+        await container.call(calls.Seal(record=seal(record, self._key, container.id)))
         if request.files:
             await container.call(
-                "files",
+                calls.Files(files=tuple((file.path, len(file.content)) for file in request.files)),
                 b"".join(file.content for file in request.files),
-                files=[[file.path, len(file.content)] for file in request.files],
             )
         if container.gone.done():
             # Checked last: from here on nothing waits, and the session itself watches its container.

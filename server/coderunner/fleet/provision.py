@@ -11,8 +11,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from msgspec import to_builtins
-
 from coderunner.engine.containers import (
     DEADLINE_LABEL,
     INSTANCE_LABEL,
@@ -39,6 +37,7 @@ from coderunner.fleet.uids import Uids
 from coderunner.fleet.workers import WorkerPool
 from coderunner.logs import fields
 from coderunner.schema import reports
+from coderunner.schema.calls import Companions, Prepare
 from coderunner.schema.languages import Language
 from coderunner.schema.limits import Limits
 from coderunner.sessions.container import Container
@@ -334,13 +333,15 @@ async def _prepare(container: Container, language: Language, *, wait_for_preload
     ``wait_for_preload``: False when a user is waiting: then programs start without the preload until it is
     ready.  Raises StartFailed, AgentLost.
     """
-    preparation = to_builtins(companions_of(language))
-    if not preparation:
+    companions = companions_of(language)
+    if companions == Companions():
         return
     # For each attempt: a broken stream begins the time anew.
     seconds = CALL_SECONDS + preparation_seconds(language)
-    preparation["wait_for_preload"] = wait_for_preload
-    reply, _ = await container.call("prepare", seconds=seconds, **preparation)
+    preparation = Prepare(
+        service=companions.service, preload=companions.preload, wait_for_preload=wait_for_preload
+    )
+    reply, _ = await container.call(preparation, seconds=seconds)
     try:
         prepared = reports.read(reports.Prepared, reply, "the answer to 'prepare'")
     except reports.AgentProtocolError as error:

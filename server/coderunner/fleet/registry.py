@@ -38,6 +38,7 @@ from coderunner.fleet.warm import WarmPool
 from coderunner.fleet.watches import Watches
 from coderunner.identity.principal import Principal
 from coderunner.logs import fields
+from coderunner.schema import calls
 from coderunner.schema import messages as m
 from coderunner.schema.calls import ProgramSpec
 from coderunner.schema.languages import Language
@@ -330,7 +331,7 @@ class Registry:
             cpu_ms=used.cpu_ms, output_bytes=used.output_bytes,
         )  # fmt: skip
         # Without the record no server adopts it, should this one end before the container is removed.
-        session.container.link.cast("seal", record=None)
+        session.container.link.cast(calls.Seal(record=None))
         place = Place.of(session.record)
         if self.groups is not None and place is not None:
             self.groups.end_member(place)  # at once, so that nobody joins a group that is over

@@ -16,7 +16,7 @@ from coderunner.jobs.job import feed, refusal
 from coderunner.jobs.typed import Typed
 from coderunner.jobs.verdicts import LOST, Outcome
 from coderunner.schema import messages as m
-from coderunner.schema.calls import ProgramSpec
+from coderunner.schema.calls import Keep, ProgramSpec
 from coderunner.schema.languages import Language
 from coderunner.sessions.session import Session
 
@@ -95,7 +95,7 @@ class Bench:
             if not outcome.compiled:
                 return outcome
         try:
-            await self.session.container.call("keep")
+            await self.session.container.call(Keep())
         except CodeRunnerError as error:
             if error.retryable or self.session.over:
                 raise Lost from error

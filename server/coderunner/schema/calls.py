@@ -1,8 +1,8 @@
-"""Models of what the server tells an agent to start: programs, shells, and a language's companions."""
+"""Models of the server's calls to an agent, and of the programs and companions that they start."""
 
 from __future__ import annotations
 
-from msgspec import Struct
+from msgspec import Struct, to_builtins
 
 from coderunner.schema.limits import Processors, Whole
 from coderunner.schema.messages import Modes
@@ -100,3 +100,154 @@ class ProgramSpec(Struct, frozen=True, kw_only=True):
         # The agent's own report follows at once, so a wrong guess shows for a moment only.
         compiles = self.compile or any(variant.compile for variant in self.variants)
         return "compiling" if compiles else "running"
+
+
+class Call(Struct, frozen=True, kw_only=True, tag_field="op", tag=str.lower):
+    """A call. What each operation does, and what it answers, is written at the agent's method of its name."""
+
+    @property
+    def op(self) -> str:
+        """The operation's name."""
+        return str(self.__struct_config__.tag)
+
+    def body(self) -> dict[str, object]:
+        """The call as it is sent, as an object of JSON."""
+        told: dict[str, object] = to_builtins(self)
+        return told
+
+
+class Seal(Call, frozen=True, kw_only=True):
+    """`record`: sealed; None has the agent forget it."""
+
+    record: str | None
+
+
+class Prepare(Call, frozen=True, kw_only=True):
+    """`wait_for_preload`: whether the answer waits for the preload as well."""
+
+    service: ServiceSpec | None = None
+    preload: PreloadSpec | None = None
+    wait_for_preload: bool = True
+
+
+class Run(Call, frozen=True, kw_only=True):
+    """`files`: path and size of each file, whose bytes follow in this order. `controlled`: a client has the
+    control."""
+
+    channel: int
+    spec: ProgramSpec
+    files: tuple[tuple[str, int], ...] = ()
+    controlled: bool = True
+
+
+class Resize(Call, frozen=True, kw_only=True):
+    """`cols`, `rows`: the terminal's new size."""
+
+    channel: int
+    cols: int
+    rows: int
+
+
+class Repaint(Call, frozen=True, kw_only=True):
+    """Has the program draw its screen anew."""
+
+    channel: int
+
+
+class Signal(Call, frozen=True, kw_only=True):
+    """`name`: as INT."""
+
+    channel: int
+    name: str
+
+
+class Eof(Call, frozen=True, kw_only=True):
+    """`offset`: where the input ends."""
+
+    channel: int
+    offset: int
+
+
+class Kill(Call, frozen=True, kw_only=True):
+    """`intent`: why, which is part of the evidence of its end."""
+
+    channel: int
+    intent: str
+
+
+class Fetch(Call, frozen=True, kw_only=True):
+    """`limit`: bytes."""
+
+    channel: int
+    offset: int
+    limit: int
+
+
+class Keep(Call, frozen=True, kw_only=True):
+    """Saves the workspace for programs that are `restored`."""
+
+
+class Files(Call, frozen=True, kw_only=True):
+    """`files`: as in `Run`."""
+
+    files: tuple[tuple[str, int], ...]
+
+
+class Read(Call, frozen=True, kw_only=True):
+    """`offset`, `limit`: bytes."""
+
+    path: str
+    offset: int
+    limit: int
+
+
+class Check(Call, frozen=True, kw_only=True):
+    """`crc`: of the bytes before `offset`."""
+
+    path: str
+    offset: int
+    limit: int
+    crc: int
+
+
+class List(Call, frozen=True, kw_only=True):
+    """`after`: the path at which the page before ended. `limit`: entries."""
+
+    after: str | None = None
+    limit: int
+
+
+class Put(Call, frozen=True, kw_only=True):
+    """A piece of an upload. `upload`: its number. `offset`: of the piece. `last`: the file is complete."""
+
+    upload: int
+    path: str
+    executable: bool
+    offset: int
+    last: bool
+
+
+class Drop(Call, frozen=True, kw_only=True):
+    """`upload`: of `Put`."""
+
+    upload: int
+
+
+class Rename(Call, frozen=True, kw_only=True):
+    """`path`: the old name. `to`: the new one."""
+
+    path: str
+    to: str
+
+
+class Remove(Call, frozen=True, kw_only=True):
+    """`limit`: files and folders in one call."""
+
+    path: str
+    limit: int
+
+
+class Folder(Call, frozen=True, kw_only=True):
+    """`path`: of a folder to make, with its parents."""
+
+    path: str

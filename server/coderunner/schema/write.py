@@ -3,6 +3,7 @@
     static/core/messages.js   for the page: a table for validating the server's messages, and JSDoc types
     docs/protocol.md          the two tables of messages
     wire/words.py             for the agent: the protocol's enumerations as plain constants
+    wire/typed.py             for the agent's type checker: calls, what they start, answers and reports
 
 In a table's row the fields come from a model's annotations, the description from its docstring.
 """
@@ -11,15 +12,18 @@ from __future__ import annotations
 
 import argparse
 import json
+import keyword
 import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
 
 from msgspec import Struct
 from msgspec.structs import FieldInfo, fields
 
+from coderunner.schema import calls, reports
 from coderunner.schema import messages as m
 from coderunner.schema.check import bare_of, choices_of, is_model, meta_of
 from coderunner.schema.types import MAX_OFFSET, Note
@@ -206,10 +210,66 @@ def _python(words: tuple[str, ...]) -> str:
     return "(" + ", ".join(json.dumps(word) for word in words) + ")"
 
 
+_TYPED_HEAD = '''\
+"""What server and agent send each other, for a type checker.
+
+Made by scripts/schema.sh from coderunner/schema. The agent never imports it at run time, as `typing` costs
+each container a megabyte. A pair arrives as a list.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NotRequired, TypedDict
+'''
+
+
+def agents_types(_: str) -> str:
+    """Returns the text of `wire/typed.py`: a TypedDict for each model of `calls` and `reports`."""
+    kinds = [
+        kind
+        for module in (calls, reports)
+        for kind in vars(module).values()
+        if is_model(kind) and kind.__module__ == module.__name__ and kind is not calls.Call
+    ]
+    return _TYPED_HEAD + "".join(f"\n\n{_typed(kind)}" for kind in kinds)
+
+
+def _typed(kind: type[Struct]) -> str:
+    name, entries = kind.__name__, {one.encode_name: _python_entry(one) for one in fields(kind)}
+    # The form of a class cannot have a field like `from`.
+    if any(map(keyword.iskeyword, entries)):
+        inner = "".join(f'        "{one}": "{each}",\n' for one, each in entries.items())
+        return f'{name} = TypedDict(\n    "{name}",\n    {{\n{inner}    }},\n)\n'
+    inner = "".join(f"    {one}: {each}\n" for one, each in entries.items())
+    head = f'class {name}(TypedDict):\n    """A `{kind.__module__}.{name}`."""\n'
+    return f"{head}\n{inner}" if inner else head
+
+
+def _python_entry(field: FieldInfo) -> str:
+    kind = _python_type(field.type)
+    return kind if field.required else f"NotRequired[{kind}]"
+
+
+def _python_type(kind: Any) -> str:
+    if get_origin(kind) in (Union, UnionType):
+        return " | ".join(_python_type(one) for one in get_args(kind))
+    if get_origin(kind) is Annotated:
+        return _python_type(get_args(kind)[0])
+    if get_origin(kind) is tuple:
+        inner = get_args(kind)
+        if inner[1:] == (...,):
+            return f"list[{_python_type(inner[0])}]"
+        return f"tuple[{', '.join(map(_python_type, inner))}]"
+    if get_origin(kind) is dict:
+        return f"dict[{', '.join(map(_python_type, get_args(kind)))}]"
+    return "None" if kind is type(None) else "Any" if kind is Any else str(kind.__name__)
+
+
 MADE: dict[str, Callable[[str], str]] = {
     "static/core/messages.js": javascript,
     "docs/protocol.md": protocol_document,
     "server/coderunner/wire/words.py": agents_words,
+    "server/coderunner/wire/typed.py": agents_types,
 }
 
 if __name__ == "__main__":

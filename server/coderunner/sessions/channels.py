@@ -11,9 +11,9 @@ from typing import Any
 
 from coderunner import metrics, timing, tracing
 from coderunner.errors import AgentLost, BadMessage, ChannelLimit, CodeRunnerError, NoChannel
+from coderunner.schema import calls, reports
 from coderunner.schema import messages as m
-from coderunner.schema import reports
-from coderunner.schema.calls import ProgramSpec
+from coderunner.schema.calls import Call, ProgramSpec
 from coderunner.schema.languages import Language
 from coderunner.schema.reports import AgentProtocolError, ChannelState, Hello
 from coderunner.sessions import endings, kills
@@ -142,8 +142,8 @@ class Channels:
                 raise AgentProtocolError(f"channel {number} is gone without an end")
             self._drop(number)
 
-    def _call(self, op: str, **body: Any) -> None:
-        self._container.link.cast(op, **body)
+    def _call(self, call: Call) -> None:
+        self._container.link.cast(call)
 
     # --- requests of clients -----------------------------------------------------------------------------
 
@@ -183,12 +183,12 @@ class Channels:
         channel = self[message.channel]
         # Set here at once: a client that attaches before the agent answers is told the new size.
         channel.cols, channel.rows = message.cols, message.rows
-        self._call("resize", channel=message.channel, cols=message.cols, rows=message.rows)
+        self._call(calls.Resize(channel=message.channel, cols=message.cols, rows=message.rows))
         self.attachments.broadcast(m.Resized(message.channel, message.cols, message.rows))
 
     def signal(self, message: m.Signal) -> None:
         """Sends a signal to the foreground program, once at most.  Raises NoChannel."""
-        self._call("signal", channel=self[message.channel].number, name=message.name)
+        self._call(calls.Signal(channel=self[message.channel].number, name=message.name))
 
     def eof(self, message: m.Eof) -> None:
         """Ends the input.
@@ -205,7 +205,7 @@ class Channels:
                 expected=channel.input_offset,
             )
         channel.eof_at = message.offset
-        self._call("eof", channel=message.channel, offset=message.offset)
+        self._call(calls.Eof(channel=message.channel, offset=message.offset))
 
     def kill(self, channel: Channel, intent: str) -> None:
         """Kills the process tree.  If the agent does not confirm it in time, the container is condemned."""
@@ -213,7 +213,7 @@ class Channels:
             return
         # The first intent is the reason that clients are told; a second kill does not change it.
         channel.intent = channel.intent or intent
-        self._call("kill", channel=channel.number, intent=intent)
+        self._call(calls.Kill(channel=channel.number, intent=intent))
         if not channel.killing:
             channel.killing = True
             self._task(kills.confirmed(channel, self._container), "session-kill")
@@ -413,7 +413,7 @@ class Channels:
     def repaint(self, channel: Channel) -> None:
         """Has a full-screen program paint its screen anew."""
         if channel.mode == "tty" and channel.live:
-            self._call("repaint", channel=channel.number)
+            self._call(calls.Repaint(channel=channel.number))
 
     @property
     def reachable(self) -> bool:
@@ -433,7 +433,7 @@ class Channels:
         for channel in live:
             if channel.live:
                 channel.intent = channel.intent or intent
-                self._call("kill", channel=channel.number, intent=intent)
+                self._call(calls.Kill(channel=channel.number, intent=intent))
         await kills.all_ended(live, self._container)
 
     def lose(self) -> None:

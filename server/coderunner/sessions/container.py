@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Protocol
 
 from msgspec.structs import replace
 
@@ -20,6 +20,7 @@ from coderunner.engine.host import Host
 from coderunner.engine.sockets import AgentSocket, NobodyCame
 from coderunner.errors import AgentLost, ContainerGone, EngineError, EngineUnavailable
 from coderunner.logs import fields
+from coderunner.schema.calls import Call
 from coderunner.schema.reports import AgentProtocolError, Hello
 from coderunner.sessions.holdings import Holdings
 from coderunner.sessions.link import (
@@ -224,7 +225,7 @@ class Container:
         self.link.hello = replace(hello, channels=())  # not kept, as its size is the container's choice
         self.link.listen(events)
 
-    async def call(self, op: str, raw: bytes = b"", *, seconds: float = CALL_SECONDS, **body: Any) -> Reply:
+    async def call(self, call: Call, raw: bytes = b"", *, seconds: float = CALL_SECONDS) -> Reply:
         """As `AgentLink.call`, for idempotent calls: repeated over the next link when the stream broke.
 
         ``seconds``: for each attempt.  Raises AgentLost when the container is gone, or its agent does not
@@ -233,7 +234,7 @@ class Container:
         while True:
             link = self.link
             try:
-                return await link.call(op, raw, seconds=seconds, **body)
+                return await link.call(call, raw, seconds=seconds)
             except AgentLost:
                 if not link.closed.done():
                     raise

@@ -14,16 +14,18 @@ import logging
 import zlib
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from msgspec import convert
+from msgspec.structs import replace
 
 from coderunner import timing
 from coderunner.core.members import PIECE
 from coderunner.core.project import check_path
 from coderunner.errors import AgentLost, BadPath, FilesBusy, FilesFailed, FileTooLarge, NoSession
-from coderunner.schema import reports
+from coderunner.schema import calls, reports
 from coderunner.schema.answers import FileEntry
+from coderunner.schema.calls import Call
 from coderunner.schema.reports import AgentProtocolError
 from coderunner.sessions.container import Container
 from coderunner.sessions.link import Reply
@@ -63,7 +65,7 @@ async def paths(container: Container) -> set[str]:
     # Bounded by calls and by paths: a program may fill the workspace while it is listed.
     cursor: str | None = None
     for _ in range(MAX_PIECES):
-        reply, _ = await container.call("list", after=cursor, limit=LIST_PIECE)
+        reply, _ = await container.call(calls.List(after=cursor, limit=LIST_PIECE))
         listed = _read(reports.Listed, reply, "list")
         found |= {entry.path for entry in _entries(listed) if not entry.folder}
         cursor = listed.next
@@ -122,7 +124,7 @@ class Files:
         count = 0
         cursor: str | None = None
         for _ in range(MAX_PIECES):
-            reply, _ = await self._again("list", after=cursor, limit=LIST_PIECE)
+            reply, _ = await self._again(calls.List(after=cursor, limit=LIST_PIECE))
             listed = _read(reports.Listed, reply, "list")
             # One more than allowed, by which `full` is recognised below.
             found = _entries(listed)[: MAX_ENTRIES + 1 - count]
@@ -136,7 +138,9 @@ class Files:
 
     async def read(self, path: str, offset: int = 0, limit: int = PIECE) -> Piece:
         """At most ``limit`` bytes of a file, from ``offset`` on.  Raises NoFile."""
-        reply, data = await self._again("read", path=check_path(path), offset=offset, limit=min(limit, PIECE))
+        reply, data = await self._again(
+            calls.Read(path=check_path(path), offset=offset, limit=min(limit, PIECE))
+        )
         told = _read(reports.FileRead, reply, "read")
         # Cut, as the agent may send more than was asked for.
         return Piece(data[:limit], told.size, told.inode)
@@ -171,7 +175,7 @@ class Files:
         found = 0
         for at in range(*span, CHECK_PIECE):
             size = min(CHECK_PIECE, span[1] - at)
-            reply, _ = await self._again("check", path=path, offset=at, limit=size, crc=found)
+            reply, _ = await self._again(calls.Check(path=path, offset=at, limit=size, crc=found))
             told = _read(reports.FileChecked, reply, "check")
             if told.inode != inode:
                 return False
@@ -189,7 +193,7 @@ class Files:
         """
         upload, size = next(self._uploads), 0
         waiting = b""
-        common = {"upload": upload, "path": check_path(path), "executable": executable}
+        part = calls.Put(upload=upload, path=check_path(path), executable=executable, offset=0, last=False)
         # Pieces of a fixed size, whatever the client's are: each is a call of its own to the agent.
         try:
             async for data in content:
@@ -197,19 +201,19 @@ class Files:
                 if size + len(waiting) > max_bytes:
                     raise FileTooLarge(f"{path!a} has more than {max_bytes} bytes")
                 while len(waiting) > PIECE:
-                    await self._call("put", waiting[:PIECE], **common, offset=size, last=False)
+                    await self._call(replace(part, offset=size), waiting[:PIECE])
                     size += PIECE
                     waiting = waiting[PIECE:]
-            await self._call("put", waiting, **common, offset=size, last=True)
+            await self._call(replace(part, offset=size, last=True), waiting)
             return size + len(waiting)
         except BaseException:
             # Without an answer: the upload is dropped with the agent's next server, too.
-            self._container.link.cast("drop", upload=upload)
+            self._container.link.cast(calls.Drop(upload=upload))
             raise
 
     async def rename(self, path: str, to: str) -> None:
         """Renames a file or folder; ``to`` must not exist.  Raises NoFile, FileExists."""
-        await self._call("rename", path=check_path(path), to=check_path(to))
+        await self._call(calls.Rename(path=check_path(path), to=check_path(to)))
 
     async def remove(self, path: str) -> int:
         """Removes a file, or a folder with its content; returns the number of files and folders.
@@ -217,7 +221,7 @@ class Files:
         Raises NoFile."""
         count = 0
         for _ in range(MAX_REMOVALS):
-            reply, _ = await self._call("remove", path=check_path(path), limit=REMOVE_PIECE)
+            reply, _ = await self._call(calls.Remove(path=check_path(path), limit=REMOVE_PIECE))
             told = _read(reports.Removed, reply, "remove")
             # `removed` is bounded, as the agent is not trusted and the sum goes to the client.
             count += min(told.removed, REMOVE_PIECE + 1)
@@ -229,25 +233,25 @@ class Files:
         """Creates a folder, with its parents.
 
         An existing folder is no error.  Raises FileExists for a file."""
-        await self._call("folder", path=check_path(path))
+        await self._call(calls.Folder(path=check_path(path)))
 
     # --- the agent ---------------------------------------------------------------------------------------
 
-    async def _call(self, op: str, raw: bytes = b"", **body: Any) -> Reply:
+    async def _call(self, call: Call, raw: bytes = b"") -> Reply:
         async with self._calls:
             await self._linked()
-            return await self._container.link.call(op, raw, **body)
+            return await self._container.link.call(call, raw)
 
-    async def _again(self, op: str, **body: Any) -> Reply:
+    async def _again(self, call: Call) -> Reply:
         """As `_call`, for calls that change nothing: repeated once when the stream broke."""
         # Before the call: what counts is whether this very link has ended, and not its successor.
         link = self._container.link
         try:
-            return await self._call(op, **body)
+            return await self._call(call)
         except AgentLost:
             if not link.closed.done():
                 raise
-            return await self._call(op, **body)
+            return await self._call(call)
 
     async def _linked(self) -> None:
         """Waits for a stream to the agent.  Raises NoSession, AgentLost."""

@@ -21,6 +21,7 @@ from coderunner import timing
 from coderunner.errors import AgentLost, EngineError, FilesBusy
 from coderunner.logs import fields
 from coderunner.schema import reports
+from coderunner.schema.calls import Call
 from coderunner.schema.reports import AgentProtocolError, Hello
 from coderunner.schema.types import MAX_OFFSET
 from coderunner.sessions.holdings import Holdings
@@ -182,19 +183,19 @@ class AgentLink:
         body = frames.FLOW_BODY.pack(credit, flags)
         self._frame(frames.FLOW, body, channel=channel, offset=released)
 
-    def cast(self, op: str, **body: Any) -> None:
+    def cast(self, call: Call) -> None:
         """Sends a call without an answer.  After the end of the link it does nothing."""
-        self._send(frames.encode_message(frames.CALL, self._generation, {"op": op, **body}))
+        self._send(frames.encode_message(frames.CALL, self._generation, call.body()))
 
-    async def call(self, op: str, raw: bytes = b"", *, seconds: float = CALL_SECONDS, **body: Any) -> Reply:
+    async def call(self, call: Call, raw: bytes = b"", *, seconds: float = CALL_SECONDS) -> Reply:
         """As ``ask``, awaited; also raises an error that the agent answers."""
-        reply, data = await self.ask(op, raw, seconds=seconds, **body)
-        fault = reports.read(reports.Reply, reply, op).error
+        reply, data = await self.ask(call, raw, seconds=seconds)
+        fault = reports.read(reports.Reply, reply, call.op).error
         if fault is not None:
             raise problem(fault)
         return reply, data
 
-    def ask(self, op: str, raw: bytes = b"", *, seconds: float = CALL_SECONDS, **body: Any) -> Answer:
+    def ask(self, call: Call, raw: bytes = b"", *, seconds: float = CALL_SECONDS) -> Answer:
         """Sends a call now, in the order of the calls; awaiting the result gives (answer, raw bytes).
 
         ``seconds``: for the answer.  Raises FilesBusy at once when the session uses too much memory already,
@@ -202,8 +203,7 @@ class AgentLink:
         """
         number = next(self._ids)
         answer: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-        # Encoded now and not when it is written: `body` may hold objects that change.
-        message = frames.encode_message(frames.CALL, self._generation, {"op": op, "id": number, **body}, raw)
+        message = frames.encode_message(frames.CALL, self._generation, {"id": number, **call.body()}, raw)
         # Small calls always pass, such as a kill for a session that uses too much.
         if len(message) > SMALL and not self._holdings.allows(len(message)):
             raise FilesBusy(
@@ -212,7 +212,7 @@ class AgentLink:
         # Before sending: the answer may arrive within `_send`, when the stream writes at once.
         self._calls[number] = answer
         self._send(message)
-        return self._answer(op, number, answer, seconds)
+        return self._answer(call.op, number, answer, seconds)
 
     async def _answer(self, op: str, number: int, answer: asyncio.Future[Reply], seconds: float) -> Reply:
         try:

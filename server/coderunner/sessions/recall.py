@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from coderunner.errors import AgentLost
-from coderunner.schema import reports
+from coderunner.schema import calls, reports
 from coderunner.schema.reports import MAX_RESTORE, AgentProtocolError
 from coderunner.sessions.container import Container
 from coderunner.wire.journal import STDERR, STDOUT
@@ -27,7 +27,7 @@ class Fetched:
 async def recall(container: Container, channel: int, offset: int, limit: int) -> Fetched:
     """At most ``limit`` bytes of a channel's output, from ``offset`` on.  Raises NoChannel, AgentLost."""
     # Not repeated here: the attachment asks again when there is a new link.
-    reply, data = await container.link.call("fetch", channel=channel, offset=offset, limit=limit)
+    reply, data = await container.link.call(calls.Fetch(channel=channel, offset=offset, limit=limit))
     try:
         fetched = reports.read(reports.Fetched, reply, "the answer to 'fetch'")
     except AgentProtocolError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from coderunner.schema import calls
 from coderunner.schema.reports import ChannelState
 from coderunner.sessions.channel import Channel
 from coderunner.sessions.link import AgentLink
@@ -16,8 +17,9 @@ def repeat(channel: Channel, state: ChannelState, link: AgentLink) -> None:
     if taken < channel.input_offset:
         link.send_input(number, taken, data[taken - at :])
     if channel.eof_at is not None and not channel.input_eof:
-        link.cast("eof", channel=number, offset=channel.eof_at)
-    if (channel.cols, channel.rows) != (state.cols, state.rows):
-        link.cast("resize", channel=number, cols=channel.cols, rows=channel.rows)
+        link.cast(calls.Eof(channel=number, offset=channel.eof_at))
+    cols, rows = channel.cols, channel.rows
+    if cols is not None and rows is not None and (cols, rows) != (state.cols, state.rows):
+        link.cast(calls.Resize(channel=number, cols=cols, rows=rows))
     if channel.intent is not None and channel.live:
-        link.cast("kill", channel=number, intent=channel.intent)
+        link.cast(calls.Kill(channel=number, intent=channel.intent))

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
-import msgspec
-
 from coderunner.errors import AgentLost, CodeRunnerError, FilesBusy
+from coderunner.schema import calls
 from coderunner.schema import messages as m
 from coderunner.schema.calls import ProgramSpec
 from coderunner.sessions.container import Container
@@ -33,8 +32,8 @@ class Runs:
         there was none in RUN_SECONDS, and the container was condemned.  Raises FilesBusy, with nothing sent.
         """
         content = b"".join(file.content for file in files)
-        sizes = [[file.path, len(file.content)] for file in files]
-        told = msgspec.to_builtins(spec)
+        sizes = tuple((file.path, len(file.content)) for file in files)
+        call = calls.Run(channel=number, spec=spec, files=sizes)
         if content and not self._container.holdings.allows(len(content)):
             raise FilesBusy(
                 "the session sends too much at once; wait for what is under way",
@@ -43,9 +42,7 @@ class Runs:
             )
 
         def ask() -> Answer:
-            return self._container.link.ask(
-                "run", content, seconds=RUN_SECONDS, channel=number, spec=told, files=sizes, controlled=True
-            )
+            return self._container.link.ask(call, content, seconds=RUN_SECONDS)
 
         # Counted before sending, as `ask` may raise for the sum of both.
         self.held += len(content)

@@ -20,6 +20,7 @@ from coderunner.core.limits import LimitRules
 from coderunner.errors import BadMessage, InternalError, NoSession
 from coderunner.identity.guest import Guest
 from coderunner.logs import fields
+from coderunner.schema import calls
 from coderunner.schema import messages as m
 from coderunner.schema.languages import Language
 from coderunner.schema.limits import Limits
@@ -425,7 +426,7 @@ class Session:
     async def _end(self, reason: str) -> None:
         # Delete the record in the agent first: if this server is killed now, the next one must not adopt a
         # session that was ending.
-        self.container.link.cast("seal", record=None)
+        self.container.link.cast(calls.Seal(record=None))
         try:
             if reason != "engine_lost":  # without a container there are no programs to end
                 await self.channels.end_programs("evicted" if reason == "evicted" else "session_closed")
