@@ -13,12 +13,17 @@ from .programs import CallError
 
 TYPE_CHECKING = False  # as of the typing module, which costs each container a megabyte
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any
+
+    from coderunner.wire import typed
 
     from .companions import Companions
     from .link import Link
     from .programs import Programs
     from .workspace import Workspace
+
+    Answer = tuple[Mapping[str, object], bytes]
 
 LATER = object()  # the answer is sent when the work is done
 
@@ -37,7 +42,7 @@ class Calls:
 
     def handle(self, body: dict[str, Any], raw: bytes) -> None:
         """Carries out one call, and answers it if it has an ``id``.  ``raw``: the bytes behind its JSON."""
-        reply: dict[str, Any] = {}
+        reply: dict[str, object] = {}
         data = b""
         try:
             # Only the server calls, on a stream that no program can write to. An unknown operation is the
@@ -46,7 +51,8 @@ class Calls:
             if answer is LATER:
                 return
             if answer is not None:
-                reply, data = answer
+                given, data = answer
+                reply = dict(given)
         except (CallError, files.FilesError) as error:
             reply = {"error": {"code": error.code, "message": str(error)}}
         except snapshot.TooMuch as error:
@@ -66,11 +72,11 @@ class Calls:
 
     # --- the session -------------------------------------------------------------------------------
 
-    def _op_seal(self, body: dict[str, Any], raw: bytes) -> None:
+    def _op_seal(self, body: typed.Seal, raw: bytes) -> None:
         """Keeps the server's sealed record; None forgets it, so that no server adopts this container."""
         self.sealed = body["record"]
 
-    def _op_prepare(self, body: dict[str, Any], raw: bytes) -> object:
+    def _op_prepare(self, body: Any, raw: bytes) -> object:
         """Starts the language's service and preload.  Answered when they are ready, or have failed to be."""
         self._companions.prepare(
             body["id"], body.get("service"), body.get("preload"), time.monotonic(),
@@ -80,7 +86,7 @@ class Calls:
 
     # --- programs ----------------------------------------------------------------------------------
 
-    def _op_run(self, body: dict[str, Any], raw: bytes) -> tuple[dict[str, Any], bytes]:
+    def _op_run(self, body: typed.Run, raw: bytes) -> Answer:
         """Writes the files of ``raw`` and starts a program.  A known channel number starts nothing."""
         number = body["channel"]
         # The server repeats a call after a break of the stream, as it cannot know whether the first one
@@ -105,27 +111,27 @@ class Calls:
         self._workspace.began(number)
         return {"state": channel.state(), "existed": False}, b""
 
-    def _op_resize(self, body: dict[str, Any], raw: bytes) -> None:
+    def _op_resize(self, body: typed.Resize, raw: bytes) -> None:
         self._programs.named(body).resize(body["cols"], body["rows"])
 
-    def _op_repaint(self, body: dict[str, Any], raw: bytes) -> None:
+    def _op_repaint(self, body: typed.Repaint, raw: bytes) -> None:
         self._programs.named(body).repaint()
 
-    def _op_signal(self, body: dict[str, Any], raw: bytes) -> tuple[dict[str, Any], bytes]:
+    def _op_signal(self, body: typed.Signal, raw: bytes) -> Answer:
         # Not repeatable, so the server sends it once, and not again after a break of the stream.
         return {"delivered": self._programs.named(body).signal(body["name"])}, b""
 
-    def _op_eof(self, body: dict[str, Any], raw: bytes) -> None:
+    def _op_eof(self, body: typed.Eof, raw: bytes) -> None:
         self._programs.named(body).accept_eof(body["offset"])
 
-    def _op_kill(self, body: dict[str, Any], raw: bytes) -> None:
+    def _op_kill(self, body: typed.Kill, raw: bytes) -> None:
         self._programs.named(body).stop(body["intent"])
 
-    def _op_fetch(self, body: dict[str, Any], raw: bytes) -> tuple[dict[str, Any], bytes]:
+    def _op_fetch(self, body: typed.Fetch, raw: bytes) -> Answer:
         """Output that the server has dropped from its cache.  The answer's ``from`` is where it begins."""
         channel = self._programs.named(body)
         begin = max(body["offset"], channel.journal.start)
-        reply: dict[str, Any] = {"from": begin}
+        reply: typed.Fetched = {"from": begin}
         if begin > body["offset"] and channel.tty:
             # What was dropped may have changed modes of the terminal, on which the rest of the output
             # depends.
@@ -134,7 +140,7 @@ class Calls:
         reply["stream"] = stream
         return reply, data
 
-    def _op_keep(self, body: dict[str, Any], raw: bytes) -> None:
+    def _op_keep(self, body: typed.Keep, raw: bytes) -> None:
         """Snapshots the workspace, from which `restored` programs start, one at a time."""
         # Restoring ends every process, so a preload would be started for each program in vain.
         self._companions.retire(time.monotonic())
@@ -142,33 +148,33 @@ class Calls:
 
     # --- files -------------------------------------------------------------------------------------
 
-    def _op_files(self, body: dict[str, Any], raw: bytes) -> None:
+    def _op_files(self, body: typed.Files, raw: bytes) -> None:
         self._workspace.put(body["files"], raw)
 
-    def _op_read(self, body: dict[str, Any], raw: bytes) -> tuple[dict[str, Any], bytes]:
+    def _op_read(self, body: typed.Read, raw: bytes) -> Answer:
         data, status = files.read(body["path"], body["offset"], body["limit"])
         return {"size": status.st_size, "inode": status.st_ino}, data
 
-    def _op_check(self, body: dict[str, Any], raw: bytes) -> tuple[dict[str, Any], bytes]:
+    def _op_check(self, body: typed.Check, raw: bytes) -> Answer:
         crc, status = files.check(body["path"], body["offset"], body["limit"], body["crc"])
         return {"crc": crc, "inode": status.st_ino}, b""
 
-    def _op_list(self, body: dict[str, Any], raw: bytes) -> tuple[dict[str, Any], bytes]:
+    def _op_list(self, body: typed.List, raw: bytes) -> Answer:
         entries, cursor = folders.listing(body.get("after"), body["limit"])
         return {"files": entries, "next": cursor}, b""
 
-    def _op_put(self, body: dict[str, Any], raw: bytes) -> tuple[dict[str, Any], bytes]:
+    def _op_put(self, body: typed.Put, raw: bytes) -> Answer:
         return {"size": self._workspace.put_piece(body, raw)}, b""
 
-    def _op_drop(self, body: dict[str, Any], raw: bytes) -> None:
+    def _op_drop(self, body: typed.Drop, raw: bytes) -> None:
         self._workspace.drop(body["upload"])
 
-    def _op_rename(self, body: dict[str, Any], raw: bytes) -> None:
+    def _op_rename(self, body: typed.Rename, raw: bytes) -> None:
         self._workspace.rename(body["path"], body["to"])
 
-    def _op_remove(self, body: dict[str, Any], raw: bytes) -> tuple[dict[str, Any], bytes]:
+    def _op_remove(self, body: typed.Remove, raw: bytes) -> Answer:
         count, more = folders.remove(body["path"], body["limit"])
         return {"removed": count, "more": more}, b""
 
-    def _op_folder(self, body: dict[str, Any], raw: bytes) -> None:
+    def _op_folder(self, body: typed.Folder, raw: bytes) -> None:
         files.make_folder(body["path"])

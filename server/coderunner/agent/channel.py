@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from coderunner.wire import typed
+
     from .preload import Preload
 
 # Kept until the supervisor reports the program's start; the oldest are dropped.
@@ -43,7 +45,7 @@ class Channel(Limited):
     def __init__(
         self,
         number: int,
-        spec: dict[str, Any],
+        spec: typed.ProgramSpec,
         now: float,
         source: int = -1,
         preload: Preload | None = None,
@@ -61,12 +63,13 @@ class Channel(Limited):
         # Where the program's output begins, after the compiler's; None while the compiler runs.
         self.run_offset: int | None = None if self.phase == COMPILING else 0
         self.end: int | None = None  # offset of the end of output, once all of it has been read
-        self.evidence: dict[str, Any] = {}  # of the program's end, for the server to judge by
+        self.evidence: typed.Evidence = {}  # of the program's end, for the server to judge by
         self.intent: str | None = None  # why this agent killed the program, recorded before it did
         self.main_pid: int | None = None
         self.halts = halts.Halts()
         self.changed = True  # the server is to be sent the state
-        self._pending: dict[str, Any] | None = None  # record of a phase that ended, while its output is read
+        # Record of a phase that ended, while its output is read.
+        self._pending: supervisor.Record | None = None
         self._reports = bytearray()  # of the supervisor, an incomplete line
         self._early_signals: list[str] = []
         self._init_output()
@@ -256,7 +259,7 @@ class Channel(Limited):
             self._reports = rest
             self._on_report(json.loads(line))
 
-    def _on_report(self, message: dict[str, Any]) -> None:
+    def _on_report(self, message: Any) -> None:
         now = time.monotonic()
         if message["event"] == "began":
             self.main_pid = message["pid"]
@@ -281,11 +284,11 @@ class Channel(Limited):
             if message["last"]:
                 self._exited(message)
 
-    def _exited(self, record: dict[str, Any]) -> None:
+    def _exited(self, record: supervisor.Record) -> None:
         """The process tree has ended: reported at once, also while output is still to be read."""
         # Otherwise a program could hide CPU time in children for which nobody waits.
         self._count_unseen()
-        record["cpu_ms"] += round(self.unseen_cpu * 1000)
+        record["cpu_ms"] = (record["cpu_ms"] or 0) + round(self.unseen_cpu * 1000)
         oom, refusals = kernel.oom_kills(), kernel.fork_refusals()
         compiled = record if record["phase"] == "compile" else self.evidence.get("compile")
         self.evidence = {
@@ -294,7 +297,7 @@ class Channel(Limited):
             "intent": self.intent,
             "oom_kills": (0 if oom is None else oom - (self._oom_before or 0)) + self._memory.kills,
             "thrashed": self._memory.thrashed,
-            "fork_refusals": None if refusals is None else refusals - (self._refusals_before or 0),
+            "fork_refusals": 0 if refusals is None else refusals - (self._refusals_before or 0),
             "disk_full": self._disk_full or self._look_at_disk(),
             "supervisor_lost": bool(record.get("supervisor_lost")),
         }
@@ -314,13 +317,14 @@ class Channel(Limited):
         self.read_reports()
         if self._pending is None and self.phase != EXITED:
             phase = "compile" if self.phase == COMPILING else "run"
-            self._pending = {
+            record: supervisor.Record = {
                 "event": "ended", "phase": phase, "code": None, "signal": None, "left_behind": 0,
                 "cpu_ms": round(used() * 1000), "memory_peak_bytes": 0, "last": True, "supervisor_lost": True,
                 "wall_ms": round((time.monotonic() - self._phase_began) * 1000),
             }  # fmt: skip
+            self._pending = record
             self.main_pid = None
-            self._exited(self._pending)
+            self._exited(record)
 
     # --- the loop's turn ---------------------------------------------------------------------------
 
@@ -355,7 +359,7 @@ class Channel(Limited):
         # Now that the descriptors are closed, the input that is left counts as written.
         self.write_input()
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> typed.ChannelState:
         """The complete state, as JSON for a STATE frame or the greeting."""
         return {
             "channel": self.number,

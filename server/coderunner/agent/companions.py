@@ -7,8 +7,10 @@ from .service import Service
 
 TYPE_CHECKING = False  # as of the typing module, which costs each container a megabyte
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from typing import Any
+
+    from coderunner.wire import typed
 
     from .channel import Channel
 
@@ -19,7 +21,7 @@ class Companions:
     ``reply(id, answer)``: called when what ``prepare`` asked for is ready, or was not ready in time.
     ``preload``: None before `prepare`, and without one in the language."""
 
-    def __init__(self, reply: Callable[[Any, dict[str, Any]], None]) -> None:
+    def __init__(self, reply: Callable[[Any, Mapping[str, object]], None]) -> None:
         self.preload: Preload | None = None
         self._service: Service | None = None
         self._reply = reply
@@ -31,8 +33,8 @@ class Companions:
     def prepare(
         self,
         number: Any,
-        service: dict[str, Any] | None,
-        preload: dict[str, Any] | None,
+        service: typed.ServiceSpec | None,
+        preload: typed.PreloadSpec | None,
         now: float,
         *,
         wait_for_preload: bool = True,

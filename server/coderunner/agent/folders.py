@@ -14,11 +14,13 @@ TYPE_CHECKING = False  # as of the typing module, which costs each container a m
 if TYPE_CHECKING:
     from typing import Any
 
+    from coderunner.wire import typed
+
 LISTING_BYTES = 65536  # of all paths in one piece of a listing
 MAX_DEPTH = 32  # components of a path (as in schema/paths.py); deeper files are not listed
 
 
-def listing(after: str | None, limit: int) -> tuple[list[dict[str, Any]], str | None]:
+def listing(after: str | None, limit: int) -> tuple[list[typed.FileFound], str | None]:
     """([entry], cursor): the files and folders after the path ``after`` (None: from the beginning).
 
     Sorted by name within each folder, a folder before its content.  An entry is {path, size, mtime_ms,
@@ -26,7 +28,7 @@ def listing(after: str | None, limit: int) -> tuple[list[dict[str, Any]], str | 
     most.  The cursor is the ``after`` of the next call, None at the end.  Nothing is kept between two calls,
     so a tree that changes meanwhile is listed with only its changes wrong.  Raises OSError.
     """
-    found: list[dict[str, Any]] = []
+    found: list[typed.FileFound] = []
     looked, last, size = 0, after, 0
     # A stack of (result of owner.enter, names still to look at with the next one last, path with a slash).
     levels: list[Any] = []
@@ -86,7 +88,7 @@ def _enter(levels: list[Any], entered: owner.Entered, prefix: str, after: str) -
     levels[-1] = (entered, names[bisect.bisect_right(names, after) :][::-1], prefix)
 
 
-def _add(found: list[dict[str, Any]], path: str, status: os.stat_result) -> bool:
+def _add(found: list[typed.FileFound], path: str, status: os.stat_result) -> bool:
     """Adds an entry; False for a link or device, and for a name that is not UTF-8."""
     folder = stat.S_ISDIR(status.st_mode)
     if not folder and not stat.S_ISREG(status.st_mode):

@@ -6,7 +6,7 @@ from coderunner.wire.artifacts import MAX_PATH, MAX_PER_CHANNEL
 
 TYPE_CHECKING = False  # as of the typing module, which costs each container a megabyte
 if TYPE_CHECKING:
-    from typing import Any
+    from coderunner.wire import typed
 
 
 class Ledger:
@@ -50,11 +50,13 @@ class Ledger:
         """Whether something is not reported yet."""
         return bool(self._news)
 
-    def next(self, limit: int) -> list[tuple[int, dict[str, Any]]]:
+    def next(self, limit: int) -> list[tuple[int, typed.ArtifactNews]]:
         """The next reports, at most ``limit``: [(channel, {path, size} or {more})]."""
-        found = []
+        found: list[tuple[int, typed.ArtifactNews]] = []
         for channel, path in list(self._news)[:limit]:
             del self._news[channel, path]
-            told = {"more": True} if path is None else {"path": path, "size": self._made[channel][path]}
-            found.append((channel, told))
+            if path is None:
+                found.append((channel, {"more": True}))
+            else:
+                found.append((channel, {"path": path, "size": self._made[channel][path]}))
         return found

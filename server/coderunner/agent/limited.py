@@ -14,7 +14,10 @@ from .start import Start
 TYPE_CHECKING = False  # as of the typing module, which costs each container a megabyte
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
+
+    from coderunner.wire import typed
+
+    from . import supervisor
 
 SHELL_SECONDS = 2.0  # between two checks of what runs in a shell
 DISK_SECONDS = 1.0  # between two checks whether the file systems are full
@@ -27,13 +30,13 @@ COMPILING, RUNNING, EXITED = words.PHASES
 class Limited(Start):
     """The part of a channel that enforces its limits.  The other parts give it the attributes below."""
 
-    limits: dict[str, Any]
+    limits: typed.ProgramLimits
     phase: str
     journal: Journal
     halts: halts.Halts
     intent: str | None
     main_pid: int | None
-    _pending: dict[str, Any] | None
+    _pending: supervisor.Record | None
 
     def _init_limits(self, now: float, count_unseen: Callable[[], None]) -> None:
         self._phase_began = now

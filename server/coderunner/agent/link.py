@@ -20,8 +20,10 @@ from .stream import IN, OUT, Stream, connect
 
 TYPE_CHECKING = False  # as of the typing module, which costs each container a megabyte
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from typing import Any
+
+    from coderunner.wire import typed
 
 STDIN_RETRY_SECONDS = 1.0  # after an end of file on standard input, until it is read again
 MIN_DELAY_SECONDS = 0.1  # a wake-up that is later than this was delayed by the machine
@@ -42,7 +44,7 @@ class Link:
     before the first.  ``attached``: whether it counts as present."""
 
     def __init__(
-        self, hello: Callable[[], dict[str, Any]], detached: Callable[[], None], folder: str | None = None
+        self, hello: Callable[[], typed.Hello], detached: Callable[[], None], folder: str | None = None
     ) -> None:
         self.generation = 0
         self.attached = False
@@ -205,7 +207,7 @@ class Link:
         """As ``send``, with ``value`` as JSON."""
         self.send(kind, json.dumps(value, separators=(",", ":")).encode(), **fields)
 
-    def reply(self, number: Any, reply: dict[str, Any], data: bytes = b"") -> None:
+    def reply(self, number: Any, reply: Mapping[str, object], data: bytes = b"") -> None:
         """Queues the answer to the call ``number``: JSON, followed by the bytes ``data``."""
         self._replies.append(
             frames.encode_message(

@@ -28,6 +28,8 @@ TYPE_CHECKING = False  # as of the typing module, which costs each container a m
 if TYPE_CHECKING:
     from typing import Any
 
+    from coderunner.wire import typed
+
     from .channel import Channel
     from .stream import Stream
 
@@ -203,13 +205,10 @@ class Agent:
         if self.workspace.fill(self.link):
             self.programs.fill(self.link)
 
-    def _hello(self) -> dict[str, Any]:
+    def _hello(self) -> typed.Hello:
         """The greeting for a server that has attached: everything that it must know of this session."""
         return {
             "version": VERSION,
-            "pid": os.getpid(),
-            "uid": os.getuid(),
-            "oom_evidence": kernel.oom_kills() is not None,
             "sealed": self.calls.sealed,
             "channels": [channel.state() for channel in self.programs.channels.values()],
         }

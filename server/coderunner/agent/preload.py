@@ -22,7 +22,7 @@ from .service import Service
 
 TYPE_CHECKING = False  # as of the typing module, which costs each container a megabyte
 if TYPE_CHECKING:
-    from typing import Any
+    from coderunner.wire import typed
 
 MAX_SPEC = 65536  # bytes; a longer spec starts without the preload
 ANSWER_SECONDS = 1.0  # for its answer; a later one counts as broken
@@ -41,8 +41,13 @@ class Preload(Service):
     NICE = 0  # supervisors are its forks, and have the agent's priority
     OOM_PROTECTED = True  # and are not killed before the agent when memory is short
 
-    def __init__(self, spec: dict[str, Any], now: float) -> None:
-        super().__init__(spec, now)
+    def __init__(self, spec: typed.PreloadSpec, now: float) -> None:
+        super().__init__(
+            {"command": spec["command"], "env": spec["env"], "folder": spec["folder"],
+             "start_ms": spec["start_ms"], "ready": ""},  # it answers on its socket instead
+            now,
+        )  # fmt: skip
+        self._declared = spec
         self.usable = False
         self.socket: socket.socket | None = None
 
@@ -87,20 +92,20 @@ class Preload(Service):
 
     # --- programs ----------------------------------------------------------------------------------
 
-    def can_run(self, spec: dict[str, Any]) -> bool:
+    def can_run(self, spec: typed.ProgramSpec) -> bool:
         """Whether a program with this spec behaves the same when the preload runs it."""
-        if not self.usable or spec["compile"] or spec["run"] != self.spec["run"]:
+        if not self.usable or spec["compile"] or spec["run"] != self._declared["run"]:
             return False
-        if not any(fnmatch.fnmatchcase(spec["entry"], pattern) for pattern in self.spec["entries"]):
+        if not any(fnmatch.fnmatchcase(spec["entry"], pattern) for pattern in self._declared["entries"]):
             return False
         mine, theirs = self.spec["env"], spec["env"]
         return all(
             mine.get(name) == theirs.get(name)
             for name in mine.keys() | theirs.keys()
-            if any(fnmatch.fnmatchcase(name, pattern) for pattern in self.spec["fixed"])
+            if any(fnmatch.fnmatchcase(name, pattern) for pattern in self._declared["fixed"])
         )
 
-    def ask(self, number: int, spec: dict[str, Any], descriptors: tuple[int, ...]) -> bool:
+    def ask(self, number: int, spec: typed.ProgramSpec, descriptors: tuple[int, ...]) -> bool:
         """Asks it to fork a supervisor; False when it cannot run this program, or cannot be asked."""
         if self.socket is None or not self.can_run(spec):
             return False

@@ -14,7 +14,8 @@ from .limited import EXITED
 TYPE_CHECKING = False  # as of the typing module, which costs each container a megabyte
 if TYPE_CHECKING:
     from collections.abc import Callable, Container
-    from typing import Any
+
+    from coderunner.wire import typed
 
     from .link import Link
     from .preload import Preload
@@ -58,8 +59,8 @@ class Programs:
             if channel.spec.get("kind") == "run" and (channel.phase != EXITED or number == ended)
         ]  # fmt: skip
 
-    def named(self, body: dict[str, Any]) -> Channel:
-        """The channel that a call names. Raises CallError."""
+    def named(self, body: typed.Repaint) -> Channel:
+        """The channel that any call with a ``channel`` names. Raises CallError."""
         channel = self.channels.get(body["channel"])
         if channel is None:
             raise CallError("no_channel", f"there is no channel {body['channel']}")
@@ -81,7 +82,7 @@ class Programs:
         if len(self.live()) >= flow.MAX_CHANNELS:
             raise CallError("channel_limit", f"{flow.MAX_CHANNELS} channels are running already")
 
-    def begin(self, body: dict[str, Any], source: int, preload: Preload | None) -> Channel:
+    def begin(self, body: typed.Run, source: int, preload: Preload | None) -> Channel:
         """Starts a program as the call ``body`` says.
 
         ``source``: descriptor of the file for its standard input, or -1.  Raises OSError."""

@@ -16,7 +16,9 @@ from . import supervisor
 
 TYPE_CHECKING = False  # as of the typing module, which costs each container a megabyte
 if TYPE_CHECKING:
-    from typing import Any, NoReturn
+    from typing import NoReturn
+
+    from coderunner.wire import typed
 
 LOOK_SECONDS = 0.01  # between two checks for its `ready` path
 LOG_BYTES = 128 * 1024  # of its log file, at most; half of the content is dropped when it is full
@@ -38,8 +40,8 @@ class Service:
     NICE = 5  # between the agent and the programs, which wait for it
     OOM_PROTECTED = False  # when memory is short, the kernel kills it before the agent
 
-    def __init__(self, spec: dict[str, Any], now: float) -> None:
-        self.spec = {**spec, "env": {**os.environ, **spec["env"]}}
+    def __init__(self, spec: typed.ServiceSpec, now: float) -> None:
+        self.spec: typed.ServiceSpec = {**spec, "env": {**os.environ, **spec["env"]}}
         self.pid: int | None = None
         self.out = -1  # pipe with its output
         self.ready = False

@@ -14,7 +14,7 @@ from .preload import ANSWER_SECONDS
 
 TYPE_CHECKING = False  # as of the typing module, which costs each container a megabyte
 if TYPE_CHECKING:
-    from typing import Any
+    from coderunner.wire import typed
 
     from .preload import Preload
 
@@ -26,7 +26,7 @@ class Start(Input):
     ``answer_due``: when the preload must have answered, None when it is not asked."""
 
     number: int
-    spec: dict[str, Any]
+    spec: typed.ProgramSpec
     cols: int
     rows: int
     err: int

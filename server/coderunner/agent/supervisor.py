@@ -23,8 +23,10 @@ from . import kernel, owner, sources, terminal, tree
 TYPE_CHECKING = False  # as of the typing module, which costs each container a megabyte
 if TYPE_CHECKING:
     import resource
-    from collections.abc import Callable
-    from typing import Any, NoReturn
+    from collections.abc import Callable, Mapping
+    from typing import NoReturn, NotRequired
+
+    from coderunner.wire import typed
 
 NICE = 10  # of programs; the agent and its supervisors stay at 0, so that a fork bomb does not stall them
 OOM_SCORE = 500  # of programs: when memory is short, the kernel kills them before the agent
@@ -34,12 +36,21 @@ REAP_SECONDS = 0.2
 FAULT_STATUS = 70  # exit status of a supervisor that fails by a fault of its own
 if TYPE_CHECKING:
     # Called with the command and the spec: runs the program in this process, or returns if it cannot.
-    Become = Callable[[list[str], dict[str, Any]], None]
+    Become = Callable[[list[str], typed.ProgramSpec], None]
+
+    class Record(typed.End):
+        """How a phase ended. ``last``: no phase follows. ``supervisor_lost``: nobody saw how."""
+
+        event: str
+        phase: str
+        last: NotRequired[bool]
+        supervisor_lost: NotRequired[bool]
+
 
 _RESET = [number for number in signal.valid_signals() if number not in (signal.SIGKILL, signal.SIGSTOP)]
 
 
-def expand(argv: list[str], spec: dict[str, Any], say: Callable[[str], None]) -> list[str]:
+def expand(argv: list[str], spec: typed.ProgramSpec, say: Callable[[str], None]) -> list[str]:
     """A command of a language's declaration with {entry}, {args}, {sources} and {build} replaced.
 
     ``say(line)``: called with a line for the user when sources are left out.  Raises sources.NoProgram.
@@ -60,7 +71,7 @@ def expand(argv: list[str], spec: dict[str, Any], say: Callable[[str], None]) ->
     return out
 
 
-def with_variant(spec: dict[str, Any]) -> dict[str, Any]:
+def with_variant(spec: typed.ProgramSpec) -> typed.ProgramSpec:
     """``spec`` with the commands of its first variant whose file is in the workspace, if there is one."""
     for variant in spec.get("variants", ()):
         if os.path.isfile(os.path.join(spec["workspace"], variant["when"])):
@@ -69,7 +80,7 @@ def with_variant(spec: dict[str, Any]) -> dict[str, Any]:
 
 
 def supervise(
-    spec: dict[str, Any],
+    spec: typed.ProgramSpec,
     stdio: tuple[int, int, int],
     report: int,
     go: int,
@@ -126,7 +137,7 @@ def default_signals() -> None:
 
 
 def _run(
-    spec: dict[str, Any],
+    spec: typed.ProgramSpec,
     stdio: tuple[int, int, int],
     report: int,
     go: int,
@@ -168,13 +179,13 @@ def _print(stdio: tuple[int, int, int], line: str) -> None:
 def _phase(
     phase: str,
     argv: list[str],
-    spec: dict[str, Any],
+    spec: typed.ProgramSpec,
     stdio: tuple[int, int, int],
     report: int,
     tty: bool,
     given: int,
     become: Become | None,
-) -> dict[str, Any]:
+) -> Record:
     began = time.monotonic()
     pid, problem = _spawn(argv, spec, stdio, tty, given, become)
     if problem:
@@ -258,7 +269,7 @@ def _record(
     number: int | None = None,
     left: int = 0,
     usage: _Usage | None = None,
-) -> dict[str, Any]:
+) -> Record:
     """The report of a phase's end.  ``number``: of the signal that killed the main process."""
     return {
         "event": "ended",
@@ -282,7 +293,7 @@ def _name(number: int) -> str:
 
 def _spawn(
     argv: list[str],
-    spec: dict[str, Any],
+    spec: typed.ProgramSpec,
     stdio: tuple[int, int, int],
     tty: bool,
     given: int,
@@ -339,7 +350,7 @@ def _group(pid: int, group: int, stdio: tuple[int, int, int], tty: bool) -> None
 
 def _execute(
     argv: list[str],
-    spec: dict[str, Any],
+    spec: typed.ProgramSpec,
     stdio: tuple[int, int, int],
     tty: bool,
     given: int,
@@ -373,5 +384,5 @@ def _execute(
         os._exit(127)
 
 
-def _report(report: int, message: dict[str, Any]) -> None:
+def _report(report: int, message: Mapping[str, object]) -> None:
     os.write(report, json.dumps(message).encode() + b"\n")

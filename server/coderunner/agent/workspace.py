@@ -17,6 +17,8 @@ TYPE_CHECKING = False  # as of the typing module, which costs each container a m
 if TYPE_CHECKING:
     from typing import Any
 
+    from coderunner.wire import typed
+
     from .channel import Channel
     from .link import Link
     from .programs import Programs
@@ -144,7 +146,7 @@ class Workspace:
             self._watcher.mark_ours(path, files.write(path, raw[start : start + size]))
             start += size
 
-    def put_piece(self, body: dict[str, Any], raw: bytes) -> int | None:
+    def put_piece(self, body: typed.Put, raw: bytes) -> int | None:
         """Writes a piece of an upload.
 
         Returns the file's size after the last one, else None.  Raises FilesError."""
@@ -169,11 +171,12 @@ class Workspace:
         self._watcher.mark_ours(to, files.rename(path, to))
 
 
-def standard_input(spec: dict[str, Any]) -> int:
+def standard_input(spec: typed.ProgramSpec) -> int:
     """A descriptor of the file for the program's standard input; -1 without one.  Raises FilesError."""
-    if not spec.get("stdin"):
+    path = spec.get("stdin")
+    if not path:
         return -1
-    source, _ = files.opened(spec["stdin"])
+    source, _ = files.opened(path)
     # It was opened without blocking, in case it was a pipe; programs expect a blocking file.
     os.set_blocking(source, True)
     return source

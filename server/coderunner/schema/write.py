@@ -235,7 +235,10 @@ def agents_types(_: str) -> str:
 
 
 def _typed(kind: type[Struct]) -> str:
-    name, entries = kind.__name__, {one.encode_name: _python_entry(one) for one in fields(kind)}
+    name, entries = (
+        kind.__name__,
+        {one.encode_name: _python_entry(kind.__name__, one) for one in fields(kind)},
+    )
     # The form of a class cannot have a field like `from`.
     if any(map(keyword.iskeyword, entries)):
         inner = "".join(f'        "{one}": "{each}",\n' for one, each in entries.items())
@@ -245,8 +248,12 @@ def _typed(kind: type[Struct]) -> str:
     return f"{head}\n{inner}" if inner else head
 
 
-def _python_entry(field: FieldInfo) -> str:
-    kind = _python_type(field.type)
+# Fields that the server reads apart from the rest, each as a model.
+_APART = {("ChannelState", "evidence"): "Evidence | None", ("Listed", "files"): "list[FileFound]"}
+
+
+def _python_entry(name: str, field: FieldInfo) -> str:
+    kind = _APART.get((name, field.encode_name)) or _python_type(field.type)
     return kind if field.required else f"NotRequired[{kind}]"
 
 

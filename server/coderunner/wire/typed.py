@@ -237,7 +237,7 @@ ChannelState = TypedDict(
         "wall_ms": "int",
         "stopped": "NotRequired[str | None]",
         "end": "NotRequired[int | None]",
-        "evidence": "NotRequired[dict[str, Any] | None]",
+        "evidence": "NotRequired[Evidence | None]",
     },
 )
 
@@ -308,7 +308,7 @@ class FileFound(TypedDict):
 class Listed(TypedDict):
     """A `coderunner.schema.reports.Listed`."""
 
-    files: NotRequired[list[Any]]
+    files: NotRequired[list[FileFound]]
     next: NotRequired[str | None]
 
 
