@@ -17,7 +17,8 @@ from pathlib import Path
 import docker
 import pytest
 
-from coderunner.engine.building import BASE_LABEL, BUILT_LABEL
+from coderunner.engine import room
+from coderunner.engine.building import BASE_LABEL, BUILT_LABEL, BuildFailed
 from coderunner.engine.images import ImageBuilder
 from tests.images.conftest import BUILD_SECONDS, write_toy
 
@@ -137,6 +138,35 @@ async def test_what_moved_is_built_anew(
     assert labels(sdk, plain)[BASE_LABEL] == sdk.images.get(base).id
     assert await builder.renew(["toy", "plain"], said.append) == []
     assert sdk.containers.list(all=True, filters={"label": "type=coderunner-renewal"}) == []
+
+
+async def test_nothing_is_renewed_for_which_there_is_no_room(
+    others: None,
+    archive: Archive,
+    builder: ImageBuilder,
+    sdk: docker.DockerClient,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    names = [await builder.ensure(name, lambda _line: None) for name in ("toy", "plain")]
+    names.append(builder.base().reference)
+    before = [sdk.images.get(name).id for name in names]
+    base_bytes = sdk.images.get(names[-1]).attrs["Size"]
+    # Enough for the language's own layers, and not for a new base with all that is made on it.
+    monkeypatch.setattr(room, "free_of", lambda _root, _kernel: room.RESERVE_BYTES + base_bytes // 2)
+    archive.release("common", "1.1")
+    with pytest.raises(BuildFailed, match=r"no room on the disk to renew all: up to .* free [0-9,]+ MB"):
+        await builder.renew(["toy", "plain"], lambda _line: None)
+    assert [sdk.images.get(name).id for name in names] == before
+    assert await builder.present(["toy", "plain"]) == {"toy", "plain"}
+
+    archive.release("common", "1.0")
+    archive.release("own", "1.1")
+    monkeypatch.setattr(room, "free_of", lambda _root, _kernel: room.RESERVE_BYTES - 1)
+    with pytest.raises(BuildFailed, match="no room on the disk to renew toy: "):
+        await builder.renew(["toy", "plain"], lambda _line: None)
+    assert [sdk.images.get(name).id for name in names] == before
+    monkeypatch.setattr(room, "free_of", lambda _root, _kernel: room.RESERVE_BYTES + base_bytes // 2)
+    assert await builder.renew(["toy", "plain"], lambda _line: None) == ["toy"]
 
 
 async def test_an_image_on_another_base_does_not_count(

@@ -42,6 +42,14 @@ def image_id(client: docker.APIClient, reference: str) -> str | None:
         return None
 
 
+def image_size(client: docker.APIClient, reference: str) -> int:
+    """Bytes of the image with all its layers; 0 if it does not exist."""
+    try:
+        return convert(client.inspect_image(reference), ImageDocument).size
+    except docker.errors.ImageNotFound:
+        return 0
+
+
 def labels_of(client: docker.APIClient, reference: str) -> dict[str, str]:
     """The image's labels; empty if it does not exist."""
     try:

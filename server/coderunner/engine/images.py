@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -32,6 +32,7 @@ from coderunner.engine.building import (
     build,
     history,
     image_id,
+    image_size,
     is_current,
     labels_of,
     pull,
@@ -129,9 +130,7 @@ class ImageBuilder:
             with self._client(CALL_SECONDS, stop) as client:
                 present = {name for name in order if is_current(client, self.final(name), base)}
                 cached = self._cached(client, base)
-                facts = convert(client.info(), EngineFacts)
-            root = facts.docker_root_dir
-            free = room.free_of(root, facts.kernel_version) if self._near() else None
+                free, root = self._free(client)
             return room.plan(room.read(self._folder), order, present, free, root, cached)
 
         return await in_thread(look, _silent)
@@ -200,7 +199,8 @@ class ImageBuilder:
         """Rebuilds images that have packages with security updates; returns the names of what was rebuilt.
 
         Only images that exist are considered; if the base image is rebuilt, all are. If Debian's package
-        lists cannot be fetched, nothing is done, and `say` gets the reason. Raises BuildFailed.
+        lists cannot be fetched, nothing is done, and `say` gets the reason. Raises BuildFailed, also if the
+        disk has no room for what is to be built: before the base, for all images together.
         """
 
         def work(stop: Stop, report: Say) -> list[str]:
@@ -350,6 +350,8 @@ class ImageBuilder:
                 return []
             if moved := renewal.upgradable(client, base.reference, lists):
                 report(f"{base.reference}: security updates of {', '.join(moved)}")
+                # Of all: an image that is not built after its base could not be used any more.
+                self._refuse_renewal(client, "all", base, [one for one, _ in wanted.values()], anew=True)
                 self._ensure_origin(client, stop, report)  # missing if images came from an archive
                 build(client, base, {}, stop, report, anew=True, output=self._output)
                 renewed.append("base")
@@ -364,6 +366,7 @@ class ImageBuilder:
                     if not moved:
                         continue
                     report(f"{recipe.reference}: security updates of {', '.join(moved)}")
+                self._refuse_renewal(client, name, base, [recipe])
                 label = {BASE_LABEL: image_id(client, base.reference) or ""}
                 # Without the cache: it would return the layers with the old packages.
                 build(client, recipe, label, stop, report, anew=True, output=self._output)
@@ -371,6 +374,29 @@ class ImageBuilder:
                     build(client, final, label, stop, report, output=self._output)
                 renewed.append(name)
         return renewed
+
+    def _refuse_renewal(
+        self,
+        client: docker.APIClient,
+        what: str,
+        base: Recipe,
+        recipes: Sequence[Recipe],
+        *,
+        anew: bool = False,
+    ) -> None:
+        """Raises BuildFailed without room for these beside the old images. `anew`: with the base's."""
+        below = image_size(client, base.reference)
+        # Built without the cache, each has its layers for itself.
+        needed = sum(max(0, image_size(client, one.reference) - below) for one in recipes)
+        free, root = self._free(client)
+        if told := room.refusal(needed + (below if anew else 0), free, root):
+            raise BuildFailed(f"no room on the disk to renew {what}: {told}")
+
+    def _free(self, client: docker.APIClient) -> tuple[int | None, str]:
+        """Free bytes of the engine's disk, None if it is on another machine; where it keeps images."""
+        facts = convert(client.info(), EngineFacts)
+        root = facts.docker_root_dir
+        return (room.free_of(root, facts.kernel_version) if self._near() else None), root
 
     def _ensure_origin(self, client: docker.APIClient, stop: Stop, report: Say) -> None:
         """Fetches the origin image from a registry, or makes it from Debian's packages. Raises

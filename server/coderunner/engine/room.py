@@ -108,6 +108,18 @@ def plan(
     return Plan(missing, usable, needed(layers, missing, present, cached), free, folder)
 
 
+def refusal(needed: int, free: int | None, folder: str) -> str | None:
+    """Why images of `needed` bytes cannot be built beside those that exist; None if they can. `free` and
+    `folder`: as in a Plan."""
+    if free is None or needed + RESERVE_BYTES <= free:
+        return None
+    return (
+        f"up to {_mb(needed)} are needed beside the old images; {folder} has {_mb(free)} free, of which"
+        f" {_mb(RESERVE_BYTES)} are to stay free: free {_mb(needed + RESERVE_BYTES - free)}"
+        " (`images prune` removes images that nothing uses)"
+    )
+
+
 def free_of(root: str, kernel: str) -> int | None:
     """Free bytes of the engine's data folder; None if it is not on this machine, as its kernel tells."""
     with suppress(OSError):
