@@ -45,7 +45,8 @@ class TestNames:
         async with session(server, language) as client:
             channel = await client.result(1, OWN[language, entry], entry=entry)
             assert channel.text == "127.0.1.1 coderunner\n"
-            assert channel.exit.usage.wall_ms < 4500 * SLOWNESS  # a name server that is asked in vain takes 5 s
+            # A name server that is asked in vain takes 5 s.
+            assert channel.exit.usage.wall_ms < 4500 * SLOWNESS
 
     async def test_localhost_works_at_all_its_addresses(self, server):
         async with session(server) as client:

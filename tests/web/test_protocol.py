@@ -175,7 +175,8 @@ class TestWrongFrames:
 
     async def test_a_flood_of_frames_is_cut(self, server):
         async with session(server, keep=True) as client:
-            # 40,000 masked frames in one write: sent one by one, a client on a busy machine stays below the limit.
+            # 40,000 masked frames in one write: a client on a busy machine that sends them one by one stays
+            # below the limit.
             text = b'{"type":"extend"}'
             client.socket._response.connection.transport.write(  # noqa: SLF001
                 (bytes([0x81, 0x80 | len(text), 0, 0, 0, 0]) + text) * 40_000

@@ -6,7 +6,7 @@ each container a megabyte. A pair arrives as a list.
 
 from __future__ import annotations
 
-from typing import Any, NotRequired, TypedDict
+from typing import NotRequired, TypedDict
 
 
 class ServiceSpec(TypedDict):
