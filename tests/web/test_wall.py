@@ -113,3 +113,16 @@ async def test_it_ends_with_its_credential(server):
     async with wall(server, who("tom", "algebra", role="teacher", exp=time.time() + 3)) as one:
         with pytest.raises(AssertionError, match="the stream ended"):
             await one.until(lambda _: False)
+
+
+async def test_its_page_is_the_same_for_everybody_and_in_no_frame(server):
+    pages = set()
+    async with aiohttp.ClientSession() as http:
+        for room in ("algebra", "no-such-room", "x" * 200, "%3Cscript%3E"):
+            async with http.get(f"{server.url}room/{room}") as answer:
+                pages.add(await answer.text())
+                assert answer.status == 200
+                assert "frame-ancestors 'none'" in answer.headers["Content-Security-Policy"]
+                assert "unsafe" not in answer.headers["Content-Security-Policy"]
+                assert answer.headers["X-Frame-Options"] == "DENY"
+    assert len(pages) == 1

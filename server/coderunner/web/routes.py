@@ -90,7 +90,7 @@ from coderunner.web.api.wall import WALLS, wall
 from coderunner.web.keys import PARTS, SNAPSHOT, SOCKETS, TCP_CONNECTIONS, Parts
 from coderunner.web.metrics import Snapshot, metrics
 from coderunner.web.middleware import add_headers, guard_requests
-from coderunner.web.page import ADMIN, WebClient, document_reply, smaller_json
+from coderunner.web.page import ADMIN, WALL, WebClient, document_reply, smaller_json
 from coderunner.web.replies import json_reply, query_of
 from coderunner.web.sessions import session
 from coderunner.web.stats import queue_stats
@@ -172,6 +172,11 @@ async def page(request: web.Request) -> web.Response:
 async def admin_page(request: web.Request) -> web.Response:
     """Returns the operator's page, which has no data of its own: it asks for a key."""
     return await document_reply(request, request.app[_CLIENT], ADMIN)
+
+
+async def room_page(request: web.Request) -> web.Response:
+    """Returns the page of a room's wall, which has no data of its own, whatever the room's name is."""
+    return await document_reply(request, request.app[_CLIENT], WALL)
 
 
 async def health(request: web.Request) -> web.Response:
@@ -297,6 +302,7 @@ _RESUMED = ("Idempotency-Key", "Last-Event-ID")
 OPERATIONS = (
     Operation("GET", "/", page),
     Operation("GET", "/admin", admin_page),
+    Operation("GET", "/room/{room}", room_page),
     Operation("GET", "/ws", websocket),
     Operation("GET", "/ws/{session}", websocket),
     Operation("GET", "/api/health", health, Health),
