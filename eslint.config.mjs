@@ -27,11 +27,11 @@ export default [
       'require-atomic-updates': 'off',
     },
   },
-  { files: ['static/admin/**', 'static/app/**', 'static/vendor/**'], languageOptions: { globals: globals.browser } },
+  { files: ['static/admin/**', 'static/app/**', 'static/room/**', 'static/vendor/**'], languageOptions: { globals: globals.browser } },
   { files: ['static/core/**'], languageOptions: { globals: globals['shared-node-browser'] } }, // runs in Node as well: no DOM
   { files: ['clients/javascript/**'], languageOptions: { globals: globals['shared-node-browser'] } },
   {
-    files: ['static/app/**', 'static/core/**'],
+    files: ['static/app/**', 'static/core/**', 'static/room/**'],
     ignores: ['static/core/texts/**'],
     plugins: { page: { rules: { 'no-literal-texts': noLiteralTexts } } },
     rules: { 'page/no-literal-texts': 'error' },

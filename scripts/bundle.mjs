@@ -5,7 +5,7 @@
 // dist/        the libraries, for our own modules as they are in static/: what a page in development loads
 // dist/page/   all of the page in few files, whose names carry a hash of their content, with copies in gzip and Brotli;
 //              index.html names them, and sources.txt is the digest of what they were made from; the same of the
-//              operator's page, whose document is admin.html
+//              operator's page, whose document is admin.html, and of the wall of a room, whose is room.html
 //
 // The libraries are bundled as they are published: nothing in them is replaced.
 import { build } from 'esbuild';
@@ -58,10 +58,10 @@ const common = {
 
 /** What the page is made from, as the server counts it too (server/coderunner/web/page.py). */
 async function sources() {
-  const names = (await Promise.all(['admin', 'app', 'core', 'style', 'vendor'].map(async (folder) =>
+  const names = (await Promise.all(['admin', 'app', 'core', 'room', 'style', 'vendor'].map(async (folder) =>
     (await readdir(path.join(root, 'static', folder), { recursive: true })).map((name) => `${folder}/${name}`)))).flat();
   const hash = createHash('sha256');
-  for (const name of [...names.filter((one) => /\.(js|css)$/.test(one)), 'admin/index.html', 'index.html'].sort()) {
+  for (const name of [...names.filter((one) => /\.(js|css)$/.test(one)), 'admin/index.html', 'index.html', 'room/index.html'].sort()) {
     hash.update(`${name}\0`);
     hash.update(await readFile(path.join(root, 'static', name)));
   }
@@ -112,16 +112,19 @@ function bundledIndex(html, outputs) {
   return html;
 }
 
-/** The operator's page with the bundle's files in the place of the sources. */
-async function bundledAdmin(options) {
-  const modules = await build({ ...options, entryPoints: ['static/admin/admin.js'], splitting: true });
-  const styles = await build({ ...options, entryPoints: ['static/style/admin-all.css'] });
+/**
+ * A page beside index.html (`name`: of its folder and its script) with the bundle's files in the place of the sources.
+ * `up`: what leads from its address to the server's own, such as `../`.
+ */
+async function bundledOther(options, name, up = '') {
+  const modules = await build({ ...options, entryPoints: [`static/${name}/${name}.js`], splitting: true });
+  const styles = await build({ ...options, entryPoints: [`static/style/${name}-all.css`] });
   const outputs = { ...modules.metafile.outputs, ...styles.metafile.outputs };
-  const of = (entry) => Object.keys(outputs).find((name) => outputs[name].entryPoint === entry);
-  const html = (await readFile(path.join(root, 'static/admin/index.html'), 'utf8'))
+  const of = (entry) => up + Object.keys(outputs).find((one) => outputs[one].entryPoint === entry);
+  const html = withTexts(await readFile(path.join(root, `static/${name}/index.html`), 'utf8'))
     .replace(/<link rel="stylesheet"[^>]*>\n/g, '')
-    .replace('<script type="module" src="static/admin/admin.js"></script>', `<link rel="stylesheet" href="${of('static/style/admin-all.css')}">\n<script type="module" src="${of('static/admin/admin.js')}"></script>`);
-  if (!html.includes('dist/page/admin-')) throw new Error('admin/index.html names no script');
+    .replace(`<script type="module" src="${up}static/${name}/${name}.js"></script>`, `<link rel="stylesheet" href="${of(`static/style/${name}-all.css`)}">\n<script type="module" src="${of(`static/${name}/${name}.js`)}"></script>`);
+  if (!html.includes(`dist/page/${name}-`)) throw new Error(`${name}/index.html names no script`);
   return html;
 }
 
@@ -144,7 +147,8 @@ async function buildPage() {
   const styles = await build({ ...options, entryPoints: ['static/style/all.css'] });
   const outputs = { ...modules.metafile.outputs, ...plain.metafile.outputs, ...styles.metafile.outputs };
   await writeFile(path.join(folder, 'index.html'), bundledIndex(withTexts(await readFile(path.join(root, 'static/index.html'), 'utf8')), outputs));
-  await writeFile(path.join(folder, 'admin.html'), await bundledAdmin(options));
+  await writeFile(path.join(folder, 'admin.html'), await bundledOther(options, 'admin'));
+  await writeFile(path.join(folder, 'room.html'), await bundledOther(options, 'room', '../'));
   await compress(folder);
   await writeFile(path.join(folder, 'sources.txt'), digest);
   return Object.values(outputs).reduce((sum, file) => sum + file.bytes, 0);

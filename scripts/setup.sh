@@ -62,7 +62,7 @@ make_bundle() {
   local stamp=static/dist/.made wanted libraries
   # Those that build the page, and with --dev those that look at it.
   libraries="$(digest package.json package-lock.json) ${1:-}"
-  wanted=$(digest package.json package-lock.json scripts/bundle.mjs static/index.html static/{admin,app,core,style,vendor}/*.* static/core/texts/{,*/}*.js)
+  wanted=$(digest package.json package-lock.json scripts/bundle.mjs static/index.html static/{admin,app,core,room,style,vendor}/*.* static/core/texts/{,*/}*.js)
   if stamped "$stamp" "$wanted" && { [ "$LOCK" = requirements.lock ] || stamped node_modules/.made "$libraries"; }; then
     return
   fi

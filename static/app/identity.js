@@ -5,11 +5,12 @@ import { ask } from './ask.js';
 import { banner, clearBanner } from './banners.js';
 import { world } from './browser.js';
 import { $ } from './dom.js';
-import { bearer, forgetKey, keepKey } from './key.js';
+import { bearer, credential, forgetKey, keepKey } from './key.js';
+import { signInAtProvider } from './sign-in.js';
 
 /**
  * As `GET /api/identity` tells it.
- * @typedef {{principal: string | null, name: string, how: string, required: boolean, may_open: boolean, ways: string[], rooms: string[],
+ * @typedef {{principal: string | null, name: string, how: string, required: boolean, may_open: boolean, ways: string[], roles: string[], rooms: string[],
  *   audit_days: number, audit_programs: boolean}} Who
  */
 
@@ -18,20 +19,12 @@ const MATTER = 'identity'; // of the banner
 /** Asks who is signed in, and shows what is to be done. @returns {Promise<Who | null>} null where the server does not say */
 async function look() {
   const key = bearer();
-  const answer = await world.fetch(world.api('api/identity'), { headers: key ? { Authorization: `Bearer ${key}` } : {}, cache: 'no-store' });
+  const answer = await world.fetch(world.api('api/identity'), { headers: credential(), cache: 'no-store' });
   if (answer.status === 401 && key) {
     forgetKey();
     return look();
   }
   return answer.ok ? answer.json() : null;
-}
-
-function atProvider() {
-  const here = new URL(location.href);
-  here.searchParams.delete('sign-in');
-  const address = world.api('auth/login');
-  address.searchParams.set('next', here.pathname + here.search);
-  location.assign(address);
 }
 
 /** @param {() => Promise<void>} again */
@@ -57,7 +50,7 @@ function draw(who, again) {
     clearBanner(MATTER);
     return;
   }
-  const provider = { label: texts.identity.signIn, act: atProvider };
+  const provider = { label: texts.identity.signIn, act: signInAtProvider };
   const key = { label: texts.identity.useKey, act: () => withKey(again) };
   const oidc = who.ways.includes('oidc');
   banner(MATTER, {
@@ -92,7 +85,7 @@ export function setUpIdentity(told) {
   };
   $('menu-sign-in').addEventListener('click', () => {
     $('more-menu').hidePopover();
-    if (who?.ways.includes('oidc')) atProvider();
+    if (who?.ways.includes('oidc')) signInAtProvider();
     else withKey(again);
   });
   $('menu-sign-out').addEventListener('click', async () => {

@@ -17,6 +17,12 @@ export function forgetKey() {
   sessionStorage.removeItem(NAME);
 }
 
+/** The headers of a request as who signed in. @returns {Record<string, string>} */
+export function credential() {
+  const key = bearer();
+  return key === null ? {} : { Authorization: `Bearer ${key}` };
+}
+
 /** The subprotocols for a WebSocket: browsers let no page set a header of it. */
 export function protocols(/** @type {string} */ protocol) {
   const key = bearer();

@@ -2,6 +2,7 @@
 // opens a session in a room is told that its teachers may watch, and what is kept.
 import { texts } from '../core/texts.js';
 import { banner, clearBanner } from './banners.js';
+import { world } from './browser.js';
 import { $, el } from './dom.js';
 
 /** @typedef {import('./identity.js').Who} Who */
@@ -31,6 +32,12 @@ export function setUpRooms(desk, store) {
     const { rooms } = who;
     const choices = rooms.length > 1 ? [null, ...rooms] : rooms;
     $('menu-rooms').hidden = !rooms.length;
+    const taught = who.roles.includes('teacher') ? rooms : [];
+    $('menu-walls').hidden = !taught.length;
+    $('menu-walls').replaceChildren(...taught.map((room) => el('button', {
+      type: 'button', textContent: texts.room.wall(room), attrs: { role: 'menuitem' },
+      on: { click: () => open(world.api(`room/${encodeURIComponent(room)}`), '_blank', 'noopener') },
+    })));
     $('menu-rooms').replaceChildren(...choices.map((room) => el('button', {
       type: 'button', textContent: room === null ? texts.room.none : texts.room.name(room), attrs: { role: 'menuitemradio', 'data-room': room ?? '' },
       on: {

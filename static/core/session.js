@@ -108,7 +108,7 @@ export class Session extends Emitter {
     this.#connection.start();
   }
 
-  /** Resumes the session of an earlier page. */
+  /** Resumes the session of an earlier page; or, without a token, attaches by the page's credential (a teacher). */
   resume(/** @type {import('./types.js').SessionRecord} */ record) {
     this.id = record.session ?? null;
     this.token = record.token ?? null;
@@ -138,8 +138,14 @@ export class Session extends Emitter {
     this.#send(this.#withFiles(channel.request));
   }
 
-  take() {
-    this.#send({ type: 'take' });
+  /** `word`: why a teacher takes the control from the session's owner, who is told. */
+  take(/** @type {string | undefined} */ word = undefined) {
+    this.#send({ type: 'take', ...(word === undefined ? {} : { word }) });
+  }
+
+  /** Hands the control back to the session's owner. */
+  give() {
+    this.#send({ type: 'give' });
   }
 
   extend() {
@@ -315,7 +321,7 @@ export class Session extends Emitter {
   }
 
   #sendAttach() {
-    this.#send({ type: 'attach', session: this.id ?? '', token: this.token ?? '', client: this.client, cursors: this.#channels.cursors() });
+    this.#send({ type: 'attach', session: this.id ?? '', token: this.token, client: this.client, cursors: this.#channels.cursors() });
   }
 
   #onAttached(/** @type {import('./messages.js').Attached} */ message) {

@@ -1,10 +1,10 @@
 // What is seen and not marked, and what is marked and cut off. Names of files, projects, languages and samples, and what
 // programs and compilers write, are no texts of the page.
 () => {
-  const { desk, languages } = coderunner;
+  const { desk, languages } = window.coderunner ?? {}; // the wall of a room has none
   const data = new Set(['CodeRunner', 'PNG', 'zip']);
-  for (const { title, version, samples } of languages.list) for (const one of [title, version, ...(samples ?? []).map((s) => s.title)]) data.add(one);
-  for (const path of [desk.project.name, ...desk.project.paths, ...(desk.mirror?.entries.keys() ?? [])]) for (const one of [path, ...path.split('/')]) data.add(one);
+  for (const { title, version, samples } of languages?.list ?? []) for (const one of [title, version, ...(samples ?? []).map((s) => s.title)]) data.add(one);
+  for (const path of desk ? [desk.project.name, ...desk.project.paths, ...(desk.mirror?.entries.keys() ?? [])] : []) for (const one of [path, ...path.split('/')]) data.add(one);
   const names = [...data].filter(Boolean).sort((a, b) => b.length - a.length);
   const left = (text) => {
     for (let before; before !== text;) [before, text] = [text, text.replace(/⟦[^⟦⟧]*⟧/g, ' ')];

@@ -14,6 +14,15 @@ test('every element that the code asks for by its name is in the markup, once', 
   assert.deepEqual(asked.filter((one) => !ids.includes(one.split(': ')[1])), []);
 });
 
+test('so it is with the wall of a room', () => {
+  const ids = [...read('room/index.html').matchAll(/\bid="([^"]+)"/g)].map(([, id]) => id);
+  assert.equal(new Set(ids).size, ids.length);
+  const asked = readdirSync(new URL('../../static/room/', import.meta.url)).filter((name) => name.endsWith('.js'))
+    .flatMap((name) => [...read(`room/${name}`).matchAll(/\bat\('([\w-]+)'\)/g)].map(([, id]) => id));
+  assert.ok(asked.length > 30);
+  assert.deepEqual(asked.filter((id) => !ids.includes(id)), []);
+});
+
 test('the types of the elements that the code asks for are those of the markup', () => {
   const kinds = { Buttons: 'button', Inputs: 'input', Forms: 'form', Dialogs: 'dialog', Selects: 'select' };
   const types = read('app/elements.js');

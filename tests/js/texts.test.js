@@ -11,8 +11,8 @@ import { words } from '../../static/core/texts/words.js';
 
 const root = new URL('../../', import.meta.url);
 const read = (path) => readFileSync(new URL(`static/${path}`, root), 'utf8');
-const sources = ['app', 'core'].flatMap((folder) => readdirSync(new URL(`static/${folder}/`, root)).filter((name) => name.endsWith('.js')).map((name) => read(`${folder}/${name}`)));
-const markup = read('index.html').replace(/<svg hidden>[^]*?<\/svg>\n\n/, '');
+const sources = ['app', 'core', 'room'].flatMap((folder) => readdirSync(new URL(`static/${folder}/`, root)).filter((name) => name.endsWith('.js')).map((name) => read(`${folder}/${name}`)));
+const markup = ['index.html', 'room/index.html'].map(read).join('\n').replace(/<svg hidden>[^]*?<\/svg>\n\n/, '');
 const named = [...markup.matchAll(/data-text(?:-\w+)?="([\w.]+)"/g)].map(([, name]) => name);
 
 test('the markup has no text of its own', () => {

@@ -54,9 +54,12 @@ def test_what_is_referred_to_is_there_and_no_pattern_is_pythons_own():
 async def test_a_refusal_is_what_the_document_says(server: Server, path: str, method: str):
     target = re.sub(r"\{\w+\}", "nobody", path).lstrip("/")
     async with aiohttp.ClientSession() as client, client.request(method, server.url + target) as answer:
-        body = await answer.read()
+        # An operator's wall of an empty room is a stream that does not end: its head says enough.
+        endless = answer.content_type == "text/event-stream"
+        body = b"" if endless else await answer.read()
     if answer.status < 400:
-        assert path.count("{") == 0
+        assert path.count("{") == 0 or endless
+        assert answer.content_type in TOLD["paths"][path][method]["responses"][str(answer.status)]["content"]
         return
     ((media, content),) = TOLD["paths"][path][method]["responses"][str(answer.status)]["content"].items()
     assert answer.content_type == media

@@ -9,22 +9,23 @@ from pathlib import Path
 import pytest
 
 from coderunner.places import STATIC
-from coderunner.web.page import ADMIN, HASHED, WebClient, takes
+from coderunner.web.page import ADMIN, HASHED, WALL, WebClient, takes
 
 
 def make(folder: Path) -> None:
     texts = {"app/main.js": "run()", "style/base.css": "a{}", "index.html": "<html>"}
-    for name, text in {**texts, "admin/index.html": "<admin>"}.items():
+    for name, text in {**texts, "admin/index.html": "<admin>", "room/index.html": "<room>"}.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text, "utf-8")
 
 
 def bundle(folder: Path) -> None:
-    names = ["admin/index.html", "app/main.js", "index.html", "style/base.css"]
+    names = ["admin/index.html", "app/main.js", "index.html", "room/index.html", "style/base.css"]
     digest = hashlib.sha256(b"".join(name.encode() + b"\0" + (folder / name).read_bytes() for name in names))
     (folder / "dist/page").mkdir(parents=True, exist_ok=True)
     (folder / "dist/page/index.html").write_text("<bundled>", "utf-8")
     (folder / "dist/page/admin.html").write_text("<bundled admin>", "utf-8")
+    (folder / "dist/page/room.html").write_text("<bundled room>", "utf-8")
     (folder / "dist/page/sources.txt").write_text(digest.hexdigest(), "ascii")
 
 
@@ -35,6 +36,7 @@ def test_a_change_is_seen_without_a_build(tmp_path: Path) -> None:
     bundle(tmp_path)
     assert client.document().read_text() == "<bundled>"
     assert client.document(ADMIN).read_text() == "<bundled admin>"
+    assert client.document(WALL).read_text() == "<bundled room>"
     (tmp_path / "app/main.js").write_text("walk()", "utf-8")
     assert client.document().read_text() == "<html>"
     assert client.document(ADMIN).read_text() == "<admin>"

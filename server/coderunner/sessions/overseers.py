@@ -23,15 +23,27 @@ class Overseers:
         self._attachments = attachments
         self._record = record
         self._told: list[str] = []
+        self._looking: list[str] = []  # by the room's wall; somebody who has two open stands there twice
 
     def greet(self, attachment: Attachment) -> None:
         """Tells somebody who comes."""
         if self._told and attachment.overseer is None:
             attachment.post(self._words(self._told))
 
+    def look(self, who: str) -> None:
+        """Somebody has opened the wall of the session's room. `who`: in words for the session's users."""
+        self._looking.append(who)
+        self.tell()
+
+    def unlook(self, who: str) -> None:
+        """Somebody who looked at the wall has closed it."""
+        self._looking.remove(who)
+        self.tell()
+
     def tell(self) -> None:
         """Tells everybody, if it is not who watched before."""
-        now = list(dict.fromkeys(one.overseer for one in self._attachments if one.overseer is not None))
+        attached = (one.overseer for one in self._attachments if one.overseer is not None)
+        now = list(dict.fromkeys((*attached, *self._looking)))
         before, self._told = self._told, now
         for who in [who for who in now if who not in before]:
             log.info(

@@ -98,7 +98,7 @@ class Session:
         self.channels = self._make_channels()
         self._attachments = self.channels.attachments
         self.company = Company(self._attachments, self._left)
-        self._overseers = Overseers(self._attachments, record)
+        self.overseers = Overseers(self._attachments, record)
         self.files = Files(container)
         self.views = Views(key, self.id, container.holdings, rules.view_seconds)
         self.artifacts = Artifacts(self.views, self._attachments, container.holdings)
@@ -180,11 +180,11 @@ class Session:
         if announce:
             views = tuple(channel.view() for channel in self.channels.values())
             attachment.post(m.Attached(self.id, role, views, self.expiry()))
-            self._overseers.greet(attachment)
+            self.overseers.greet(attachment)
             introduce(self, attachment)
         before = self._attachments.control
         self._attachments.add(attachment)
-        self._overseers.tell()
+        self.overseers.tell()
         if announce and address is not None:
             self.notes.note("watched" if role == "watch" else "attached", attachment)
             if role == "control" and before is not None:
@@ -205,7 +205,7 @@ class Session:
             left = len(self._attachments)
             log.debug("detached", extra=fields(session=self.id, role=attachment.role, attachments=left))
             if attachment.overseer is not None and not self.over:
-                self._overseers.tell()
+                self.overseers.tell()
                 if controlled:
                     self._give_back(attachment)
             self._left()

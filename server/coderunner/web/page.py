@@ -24,7 +24,7 @@ from coderunner.logs import fields
 
 log = logging.getLogger(__name__)
 
-FOLDERS = ("admin", "app", "core", "style", "vendor")
+FOLDERS = ("admin", "app", "core", "room", "style", "vendor")
 HASHED = re.compile(r"^/static/dist/(?:page/)?[a-z-]+-[A-Z0-9]{8}\.(?:js|css)$")
 """Files with a content hash in their names. They never change, so caches may keep them for ever."""
 FOR_EVER = "public, max-age=31536000, immutable"
@@ -39,13 +39,13 @@ POLICY = (
 )
 
 
-# As POLICY, and in no frame at all: a click in it could be led to a button that ends sessions.
-ADMIN_POLICY = (
+# As POLICY, and in no frame: a click in it could be led to a button that ends a session, or takes it over.
+STAFF_POLICY = (
     "default-src 'none'; script-src 'self'; connect-src 'self'; img-src 'self' data: blob:; "
     "style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-PAGE, ADMIN = "index.html", "admin/index.html"
-"""The documents; in the bundle the second one is `admin.html`."""
+PAGE, ADMIN, WALL = "index.html", "admin/index.html", "room/index.html"
+"""The documents; in the bundle the others are `admin.html` and `room.html`."""
 
 
 class WebClient:
@@ -60,7 +60,7 @@ class WebClient:
 
     def smallest(self, accepted: str, name: str = PAGE) -> tuple[bytes, str | None]:
         """Returns a document and its Content-Encoding (None: uncompressed).
-        `accepted`: the header Accept-Encoding. `name`: PAGE or ADMIN.
+        `accepted`: the header Accept-Encoding. `name`: PAGE, ADMIN or WALL.
 
         In development an attribute is added, by which the page offers additional tools.
         """
@@ -98,7 +98,7 @@ class WebClient:
             if file.suffix in (".js", ".css")
         ]
         # Sorted by name, as the script does it.
-        return sorted([*found, self._folder / PAGE, self._folder / ADMIN], key=self._name)
+        return sorted([*found, *(self._folder / name for name in (PAGE, ADMIN, WALL))], key=self._name)
 
     def _name(self, file: Path) -> str:
         return file.relative_to(self._folder).as_posix()
@@ -116,7 +116,7 @@ class WebClient:
 
 async def document_reply(request: web.Request, client: WebClient, name: str = PAGE) -> web.Response:
     """Returns a document in the smallest encoding that the client accepts, or 304 if its copy is current.
-    `name`: PAGE or ADMIN."""
+    `name`: PAGE, ADMIN or WALL."""
     accepted = request.headers.get("Accept-Encoding", "")
     # In a thread, as it reads files and may hash all sources.
     body, encoding = await asyncio.to_thread(client.smallest, accepted, name)
@@ -124,7 +124,7 @@ async def document_reply(request: web.Request, client: WebClient, name: str = PA
     tag = hashlib.sha256(body).hexdigest()[:32]
     headers = {
         # `no-cache` means: ask each time, which costs a 304.
-        "Content-Security-Policy": POLICY if name == PAGE else ADMIN_POLICY,
+        "Content-Security-Policy": POLICY if name == PAGE else STAFF_POLICY,
         "Cache-Control": "no-cache",
         "ETag": f'"{tag}"',
         "Vary": "Accept-Encoding",

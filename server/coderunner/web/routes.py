@@ -86,10 +86,11 @@ from coderunner.web.api.bodies import Bodies
 from coderunner.web.api.cors import across_origins, preflight
 from coderunner.web.api.followers import FOLLOWERS, Followers
 from coderunner.web.api.sending import SENDING, Sending
+from coderunner.web.api.wall import WALLS, wall
 from coderunner.web.keys import PARTS, SNAPSHOT, SOCKETS, TCP_CONNECTIONS, Parts
 from coderunner.web.metrics import Snapshot, metrics
 from coderunner.web.middleware import add_headers, guard_requests
-from coderunner.web.page import ADMIN, WebClient, document_reply, smaller_json
+from coderunner.web.page import ADMIN, WALL, WebClient, document_reply, smaller_json
 from coderunner.web.replies import json_reply, query_of
 from coderunner.web.sessions import session
 from coderunner.web.stats import queue_stats
@@ -154,6 +155,7 @@ def application(parts: Parts, connections: TcpConnections, room: Room) -> web.Ap
     app[_DOCUMENTS] = {name: _document(parts, offered[name]) for name in order}
     app[runs.BODIES] = Bodies()
     app[SENDING] = Sending()
+    app[WALLS] = {}
     app[FOLLOWERS] = Followers(parts.registry, parts.settings.session_resume_min / 1000)
     app.add_routes([operation.route() for operation in OPERATIONS])
     across = {operation.path for operation in OPERATIONS if operation.path.startswith(ACROSS)}
@@ -170,6 +172,11 @@ async def page(request: web.Request) -> web.Response:
 async def admin_page(request: web.Request) -> web.Response:
     """Returns the operator's page, which has no data of its own: it asks for a key."""
     return await document_reply(request, request.app[_CLIENT], ADMIN)
+
+
+async def room_page(request: web.Request) -> web.Response:
+    """Returns the page of a room's wall, which has no data of its own, whatever the room's name is."""
+    return await document_reply(request, request.app[_CLIENT], WALL)
 
 
 async def health(request: web.Request) -> web.Response:
@@ -295,6 +302,7 @@ _RESUMED = ("Idempotency-Key", "Last-Event-ID")
 OPERATIONS = (
     Operation("GET", "/", page),
     Operation("GET", "/admin", admin_page),
+    Operation("GET", "/room/{room}", room_page),
     Operation("GET", "/ws", websocket),
     Operation("GET", "/ws/{session}", websocket),
     Operation("GET", "/api/health", health, Health),
@@ -368,6 +376,7 @@ OPERATIONS = (
     Operation("GET", _BATCH, runs.show, BatchAnswer, query=RunQuery, also={202: BatchStatus}),
     Operation("GET", _BATCH + "/events", runs.follow, also={204: None}, media=_EVENTS, headers=_FOLLOWED),
     Operation("DELETE", _BATCH, runs.cancel, BatchStatus, status=202),
+    Operation("GET", "/api/rooms/{room}/wall", wall, media=_EVENTS),
     Operation("GET", PREFIX + "overview", admin.overview, a.Overview),
     Operation("GET", PREFIX + "sessions", admin_sessions.listing, a.LiveSessions),
     Operation("GET", _LIVE, admin_sessions.show, a.LiveSession),

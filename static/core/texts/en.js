@@ -8,6 +8,7 @@ import { program } from './en/program.js';
 import { project } from './en/project.js';
 import { session } from './en/session.js';
 import { units } from './en/units.js';
+import { wall } from './en/wall.js';
 
 /** @typedef {typeof en} Texts */
-export const en = { locale: 'en', units, ...page, ...project, ...program, ...session, ...hints };
+export const en = { locale: 'en', units, ...page, ...project, ...program, ...session, ...hints, ...wall };

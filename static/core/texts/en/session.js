@@ -40,6 +40,9 @@ export const session = {
 
   room: {
     label: 'Room of new sessions',
+    walls: 'Rooms that you teach',
+    /** @param {string} room */
+    wall: (room) => `Wall of the room ${room}`,
     none: 'No room',
     /** @param {string} room */
     name: (room) => `Room ${room}`,
@@ -47,7 +50,7 @@ export const session = {
     chooseDetail: 'Sessions that you open belong to none of them until you choose one in the menu at the top. The teachers of a room may watch its sessions.',
     /** @param {string} room */
     consent: (room) => `The sessions that you open here belong to the room ${room}.`,
-    watch: 'Its teachers may watch what your programs print, and take over with a word to you. You are told at once, and can take the control back. No copy of it is kept.',
+    watch: 'Its teachers may watch what your programs print, by themselves or on a wall with those of the others, and take over with a word to you. You are told at once, and can take the control back. No copy of it is kept.',
     /** @param {number} days */
     kept: (days) => `The server keeps who opened, ran, watched and took over, and from where, for ${days} days, with a hash of your program.`,
     keptForEver: 'The server keeps who opened, ran, watched and took over, and from where, for ever, with a hash of your program.',

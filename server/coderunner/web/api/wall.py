@@ -1,0 +1,84 @@
+"""`GET /api/rooms/{room}/wall`: the wall of a room as a stream of events."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import msgspec
+from aiohttp import web
+
+from coderunner import audit, timing
+from coderunner.errors import NotAllowed, RateLimited
+from coderunner.fleet.registry import Caller
+from coderunner.fleet.wall import Wall, require_teacher
+from coderunner.identity.principal import Principal
+from coderunner.web import guard
+from coderunner.web.api.events import MEDIA, QUIET_SECONDS, gone
+from coderunner.web.api.sending import SENDING
+from coderunner.web.keys import PARTS
+
+PAUSE_SECONDS = 0.5  # between two looks at all sessions
+MAX_WALLS = 4  # that one principal has open at a time
+WALLS: web.AppKey[dict[str, int]] = web.AppKey("walls", dict)
+"""How many walls are open, by principal."""
+
+
+async def wall(request: web.Request) -> web.StreamResponse:
+    """Streams the wall of a room to its teachers and to operators: events `tiles`, first with all of the
+    room's sessions, then with those that have changed, at most two a second. The users of these sessions are
+    told who watches. An unknown room is answered like one of which the caller is no teacher."""
+    parts, room = request.app[PARTS], request.match_info["room"]
+    caller = await guard.caller(parts, request)
+    who = caller.who
+    if not who.known:
+        who = await guard.require(parts, request, "operate")  # raises, or it is this machine's operator
+    require_teacher(who, room)
+    if not guard.from_own_page(parts.settings, request):
+        raise NotAllowed("a wall is opened by this server's own page, or by no page")
+    open_walls, key = request.app[WALLS], who.subject or ""
+    if open_walls.get(key, 0) >= MAX_WALLS:
+        raise RateLimited(f"{MAX_WALLS} walls are open already; close one", retry_after_ms=5000)
+    open_walls[key] = open_walls.get(key, 0) + 1
+    shown = Wall(parts.registry, who, room)
+    try:
+        if parts.registry.absent is not None:
+            raise parts.registry.absent
+        audit.note("watched", principal=who.subject, address=caller.address, room=room, wall=True)
+        return await _stream(request, shown, caller, who)
+    except TimeoutError:
+        raise ConnectionResetError("the caller takes nothing") from None
+    finally:
+        shown.close()
+        open_walls[key] -= 1
+        if not open_walls[key]:
+            del open_walls[key]
+
+
+async def _stream(request: web.Request, shown: Wall, caller: Caller, who: Principal) -> web.StreamResponse:
+    parts, sending = request.app[PARTS], request.app[SENDING]
+    sending.check(caller.address)
+    # nginx would collect events until its buffer is full.
+    headers = {"Content-Type": MEDIA, "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    response = web.StreamResponse(headers=headers)
+    await response.prepare(request)
+    first, quiet = True, timing.now()
+    # Not while the server stops: its sessions are not gone. A teacher whose credential has ended sees nothing
+    # more.
+    while not gone(request) and parts.registry.absent is None:
+        if parts.identity.ended(who, time.time(), oversees=True):
+            break
+        told = shown.changes()
+        # The first one also where the room is empty: its page knows then that it is connected.
+        if first or told.tiles or told.gone:
+            first, quiet = False, timing.now()
+            text = b"event: tiles\ndata: " + msgspec.json.encode(told) + b"\n\n"
+            await sending.send(caller.address, response, text)
+        elif timing.now() - quiet > QUIET_SECONDS:
+            quiet = timing.now()
+            await sending.send(caller.address, response, b":\n\n")
+        await asyncio.sleep(PAUSE_SECONDS)
+    if gone(request):
+        raise ConnectionResetError("the caller is gone")
+    await response.write_eof()
+    return response

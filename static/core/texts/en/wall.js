@@ -1,0 +1,47 @@
+// The wall of a room: what its teachers see of all its sessions.
+import { number, plural } from './counts.js';
+
+export const wall = {
+  wall: {
+    /** @param {string} room */
+    title: (room) => `Wall of the room ${room}`,
+    skip: 'Skip to the sessions',
+    told: 'The users of these sessions are told that you watch, for as long as this page is open.',
+    sessions: 'Sessions of the room',
+    none: 'Nobody has a session in this room now.',
+    noMatch: 'No session is like that.',
+    find: 'Only with',
+    forget: 'Forget the key',
+    signInTitle: 'Who are you?',
+    signInText: 'The wall is for the teachers of this room, and for the operators of this server.',
+    key: 'Your key',
+    keyText: 'It is kept in this tab only, until it is closed.',
+    enter: 'Enter',
+    provider: 'Sign in with your account',
+    wrongKey: 'This server does not know that key.',
+    notTeacher: 'You are no teacher of this room. Sign in as one.',
+    lost: 'Connection lost. Reconnecting …',
+    /** @param {number} all @param {number} running */
+    count: (all, running) => `${plural(all, { one: '1 session', other: `${number(all)} sessions` })}, ${number(running)} running`,
+    running: 'running',
+    idle: 'idle',
+    away: 'away',
+    nobody: 'Without a name',
+    /** @param {string} name */
+    watch: (name) => `Watch ${name}`,
+    /** @param {string} name */
+    watching: (name) => `Watching ${name}`,
+    /** @param {string} time */
+    since: (time) => `since ${time}`,
+    program: 'Program',
+    screen: 'What the program prints',
+    connecting: 'Connecting …',
+    watchText: 'You see what its programs print. Its users are told that you watch.',
+    controlText: 'You have the control: what you type goes to the program. The owner can take the control back.',
+    word: 'Why, in words for its owner',
+    take: 'Take over',
+    give: 'Hand back',
+    stop: 'Stop the program',
+    operatorText: 'Operators watch, and cannot take over.',
+  },
+};

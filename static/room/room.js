@@ -1,0 +1,127 @@
+// The wall of a room: who looks at it, and the stream of its tiles, which begins anew whenever it ends.
+import '../app/policy.js'; // before any library makes a style
+import { world } from '../app/browser.js';
+import { bearer, credential, forgetKey, keepKey } from '../app/key.js';
+import { signInAtProvider } from '../app/sign-in.js';
+import { fillMarkup } from '../app/texts.js';
+import { inWords } from '../core/problem.js';
+import { eventsOf } from '../core/stream.js';
+import { texts } from '../core/texts.js';
+import { at } from './page.js';
+import { Tiles } from './tiles.js';
+import { watch } from './watch.js';
+
+/** @typedef {import('../app/identity.js').Who} Who */
+
+const AGAIN_MS = 1500; // until a stream that has ended is asked for again
+const LONGEST_MS = 15_000;
+const SILENT_MS = 40_000; // the server says something every 15 s; a stream that says nothing is lost
+
+const room = decodeURIComponent(location.pathname.replace(/\/$/, '').split('/').at(-1) ?? '');
+/** @type {Who | null} */ let who = null;
+/** @type {AbortController | null} */ let open = null; // the present stream
+/** @type {ReturnType<typeof setTimeout> | undefined} */ let timer;
+let failures = 0;
+
+const tiles = new Tiles((tile) => watch(tile, Boolean(who?.roles.includes('teacher') && who.rooms.includes(room))));
+
+function problem(/** @type {string} */ text) {
+  at('problem').hidden = !text;
+  if (at('problem').textContent !== text) at('problem').textContent = text;
+}
+
+async function login(/** @type {string} */ why) {
+  problem(why);
+  forgetKey();
+  at('watch').close();
+  at('room').hidden = at('find-label').hidden = at('leave').hidden = true;
+  at('count').textContent = '';
+  at('login').hidden = false;
+  at('key').value = '';
+  at('key').focus();
+  // Only the ways of this server; who cannot be asked is asked for a key.
+  const told = await world.fetch(world.api('api/identity'), { cache: 'no-store' }).then((answer) => answer.json(), () => null);
+  at('provider').hidden = !told?.ways?.includes('oidc');
+}
+
+/** A connection of the wall: until the server ends it or it is lost. @returns {Promise<boolean>} whether to ask again */
+async function follow(/** @type {AbortController} */ mine) {
+  let alive = setTimeout(() => mine.abort(), SILENT_MS);
+  try {
+    const asked = { headers: credential(), cache: /** @type {const} */ ('no-store'), signal: mine.signal };
+    const whose = await world.fetch(world.api('api/identity'), asked);
+    who = whose.ok ? await whose.json() : null;
+    const answer = await world.fetch(world.api(`api/rooms/${encodeURIComponent(room)}/wall`), asked);
+    if (answer.status === 401 || answer.status === 403) {
+      await login(answer.status === 403 ? texts.wall.notTeacher : bearer() ? texts.wall.wrongKey : '');
+      return false;
+    }
+    if (!answer.ok || !answer.body) {
+      const told = await answer.json().catch(() => null);
+      problem(told ? inWords({ code: told.code, message: told.detail }) : texts.session.answered(answer.status));
+      return true;
+    }
+    at('login').hidden = true;
+    at('room').hidden = false;
+    at('leave').hidden = !bearer();
+    let whole = true;
+    const watched = answer.body.pipeThrough(new TransformStream({
+      transform(piece, out) {
+        clearTimeout(alive);
+        alive = setTimeout(() => mine.abort(), SILENT_MS);
+        out.enqueue(piece);
+      },
+    }));
+    for await (const { event, data } of eventsOf(watched)) {
+      if (event !== 'tiles') continue;
+      tiles.apply(JSON.parse(data), whole);
+      whole = false;
+      failures = 0;
+      problem('');
+      document.body.dataset.ready = '';
+    }
+    problem(texts.wall.lost);
+  } catch (error) {
+    if (open === mine) problem(texts.wall.lost);
+    // What the network does is told above; anything else is a fault of this page.
+    if (!(error instanceof TypeError || error instanceof DOMException)) console.error(error);
+  } finally {
+    clearTimeout(alive);
+  }
+  return true;
+}
+
+async function connect() {
+  clearTimeout(timer);
+  open?.abort();
+  const mine = new AbortController();
+  open = mine;
+  const again = await follow(mine);
+  document.body.dataset.ready = '';
+  if (!again || open !== mine) return;
+  failures += 1;
+  timer = setTimeout(connect, Math.min(LONGEST_MS, AGAIN_MS * 2 ** (failures - 1)) * (0.5 + world.random() / 2));
+}
+
+at('login').addEventListener('submit', (/** @type {SubmitEvent} */ event) => {
+  event.preventDefault();
+  keepKey(at('key').value.trim());
+  connect();
+});
+at('provider').addEventListener('click', signInAtProvider);
+at('leave').addEventListener('click', () => {
+  open?.abort();
+  open = null;
+  clearTimeout(timer);
+  login('');
+});
+addEventListener('online', () => connect());
+addEventListener('pageshow', (event) => event.persisted && connect());
+
+function begin() {
+  fillMarkup();
+  document.title = at('title').textContent = texts.wall.title(room);
+  connect();
+}
+
+begin();
