@@ -12,6 +12,7 @@ import { Desk } from './desk.js';
 import { $, focusedIn, nameIcons, narrow } from './dom.js';
 import { Editor } from './editor.js';
 import { Files } from './files.js';
+import { setUpHand } from './hand.js';
 import { setUpIdentity } from './identity.js';
 import { join } from './join.js';
 import { setUpKeys } from './keys.js';
@@ -290,6 +291,7 @@ setUpShortcuts({
   help,
 });
 
+setUpHand(desk);
 const signedIn = setUpIdentity(setUpRooms(desk, store));
 desk.on('refused', (code) => code === 'unauthenticated' && signedIn());
 

@@ -193,8 +193,8 @@ export class Status {
     if (code === 'idle_warning') this.#idleWarned = true;
     else if (code === 'unwatched') clearBanner('notice-watched');
     else if (code === 'handed_back') clearBanner('notice-taken_over');
-    // Each of the operator's notices stands until its user has read it.
-    else if (code === 'operator') banner(`notice-${notice.message}`, { tone: 'info', ...noticeWords(notice), dismiss: true });
+    // Each of these stands until its user has read it.
+    else if (code === 'operator' || code === 'teacher') banner(`notice-${notice.message}`, { tone: 'info', ...noticeWords(notice), dismiss: true });
     // The warning of the lifetime is drawn from the session's own figures.
     else if (code !== 'lifetime_warning') banner(`notice-${code}`, { tone: 'info', ...noticeWords(notice), dismiss: true });
     this.draw();

@@ -62,6 +62,7 @@ export const SERVER = {
   },
   expires: { idle_ms: ['null', 'natural'], total_ms: 'natural' },
   notice: { code: 'text', message: 'text' },
+  hand: { up: 'truth' },
   closed: { reason: ['one', 'client', 'idle_timeout', 'lifetime', 'resume_timeout', 'evicted', 'engine_lost'] },
   error: {
     code: 'text',
@@ -234,6 +235,11 @@ export const SERVER = {
  * @property {boolean} allow
  */
 /**
+ * @typedef {object} RaiseHand
+ * @property {'raise_hand'} type
+ * @property {boolean} up
+ */
+/**
  * @typedef {object} Close
  * @property {'close'} type
  */
@@ -376,6 +382,11 @@ export const SERVER = {
  * @property {string} message
  */
 /**
+ * @typedef {object} Hand
+ * @property {'hand'} type
+ * @property {boolean} up
+ */
+/**
  * @typedef {object} Closed
  * @property {'closed'} type
  * @property {'client'|'idle_timeout'|'lifetime'|'resume_timeout'|'evicted'|'engine_lost'} reason
@@ -400,6 +411,6 @@ export const SERVER = {
  * @property {'quotas'} type
  * @property {QuotaLeft[]} quotas
  */
-/** @typedef {Open|Attach|Take|Give|Run|Shell|Resize|Signal|Eof|Kill|Ack|Extend|Answer|Close|Ping} ClientMessage */
+/** @typedef {Open|Attach|Take|Give|Run|Shell|Resize|Signal|Eof|Kill|Ack|Extend|Answer|RaiseHand|Close|Ping} ClientMessage */
 
-/** @typedef {Hello|Queued|Opened|Attached|Role|People|State|Stopped|InAck|Gap|Resized|Diagnostics|Artifact|Workspace|Exit|Expires|Notice|Closed|ErrorMessage|Pong|Quotas} ServerMessage */
+/** @typedef {Hello|Queued|Opened|Attached|Role|People|State|Stopped|InAck|Gap|Resized|Diagnostics|Artifact|Workspace|Exit|Expires|Notice|Hand|Closed|ErrorMessage|Pong|Quotas} ServerMessage */

@@ -64,6 +64,7 @@ export class Session extends Emitter {
     /** @type {{left: import('./messages.js').QuotaLeft[], at: number}} */ this.quotas = { left: [], at: 0 };
     /** @type {import('./messages.js').ErrorMessage | null} */ this.error = null;
     /** @type {string | null} */ this.reason = null; // why it has ended
+    /** @type {boolean | null} */ this.hand = null; // whether it is raised; null in a session without a room
     this.#connection = new Connection(world, () => world.url(this.id), {
       // Another connection: nothing was sent over it yet.
       onOpen: () => this.#asked.clear(),
@@ -155,6 +156,11 @@ export class Session extends Emitter {
   /** The owner's answer to a guest that asks for the control. */
   answer(/** @type {string} */ who, /** @type {boolean} */ allow) {
     this.#send({ type: 'answer', who, allow });
+  }
+
+  /** Raises the hand to the teachers of the session's room, or lowers it. */
+  raiseHand(/** @type {boolean} */ up) {
+    this.#send({ type: 'raise_hand', up });
   }
 
   /** Ends the session, or leaves the queue. */
@@ -271,6 +277,10 @@ export class Session extends Emitter {
         // Another attachment may have typed meanwhile: what waited here does not fit any more.
         channel.input.restart(offset ?? channel.input.end);
       }
+      this.emit('change');
+    },
+    hand: ({ up }) => {
+      this.hand = up;
       this.emit('change');
     },
     people: ({ people }) => this.emit('people', people),

@@ -8,6 +8,8 @@ import { inWords } from '../core/problem.js';
 import { eventsOf } from '../core/stream.js';
 import { texts } from '../core/texts.js';
 import { at } from './page.js';
+import { request, wordsOf } from './requests.js';
+import { tell } from './tell.js';
 import { Tiles } from './tiles.js';
 import { watch } from './watch.js';
 
@@ -23,7 +25,11 @@ const room = decodeURIComponent(location.pathname.replace(/\/$/, '').split('/').
 /** @type {ReturnType<typeof setTimeout> | undefined} */ let timer;
 let failures = 0;
 
-const tiles = new Tiles((tile) => watch(tile, Boolean(who?.roles.includes('teacher') && who.rooms.includes(room))));
+const tiles = new Tiles({
+  open: (tile) => watch(tile, Boolean(who?.roles.includes('teacher') && who.rooms.includes(room))),
+  tell: (tile) => tell(room, tile),
+  lower: ({ session }) => request('DELETE', `api/rooms/${encodeURIComponent(room)}/hands/${encodeURIComponent(session)}`).catch((error) => problem(wordsOf(error))),
+});
 
 function problem(/** @type {string} */ text) {
   at('problem').hidden = !text;
@@ -33,8 +39,9 @@ function problem(/** @type {string} */ text) {
 async function login(/** @type {string} */ why) {
   problem(why);
   forgetKey();
-  at('watch').close();
-  at('room').hidden = at('find-label').hidden = at('leave').hidden = true;
+  for (const dialog of ['watch', 'tell']) at(dialog).close();
+  at('room').hidden = at('find-label').hidden = at('tell-all').hidden = at('leave').hidden = true;
+  at('status').textContent = '';
   at('count').textContent = '';
   at('login').hidden = false;
   at('key').value = '';
@@ -63,6 +70,7 @@ async function follow(/** @type {AbortController} */ mine) {
     }
     at('login').hidden = true;
     at('room').hidden = false;
+    at('tell-all').hidden = false;
     at('leave').hidden = !bearer();
     let whole = true;
     const watched = answer.body.pipeThrough(new TransformStream({
@@ -115,6 +123,7 @@ at('leave').addEventListener('click', () => {
   clearTimeout(timer);
   login('');
 });
+at('tell-all').addEventListener('click', () => tell(room, null));
 addEventListener('online', () => connect());
 addEventListener('pageshow', (event) => event.persisted && connect());
 

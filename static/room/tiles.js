@@ -5,24 +5,29 @@ import { at } from './page.js';
 
 /**
  * A session as the server tells it.
- * @typedef {{session: string, name: string, owner: string | null, language: string, opened: number, state: 'running' | 'idle' | 'away', text: string}} Tile
- * @typedef {{tile: Tile, item: HTMLElement, button: HTMLButtonElement, dot: HTMLElement, state: HTMLElement, language: HTMLElement, since: HTMLElement, screen: HTMLElement}} Shown
+ * @typedef {{session: string, name: string, owner: string | null, language: string, opened: number, state: 'running' | 'idle' | 'away', text: string,
+ *   hand: number | null}} Tile `opened`, `hand` (since when it is raised): seconds since 1970
+ * @typedef {{tile: Tile, item: HTMLElement, button: HTMLButtonElement, tell: HTMLButtonElement, lower: HTMLButtonElement, dot: HTMLElement, state: HTMLElement,
+ *   language: HTMLElement, since: HTMLElement, hand: HTMLElement, raised: HTMLElement, screen: HTMLElement}} Shown
+ * @typedef {{open: (tile: Tile) => unknown, tell: (tile: Tile) => unknown, lower: (tile: Tile) => unknown}} Acts what the buttons of a tile do
  */
 
 const TONES = { running: 'good', idle: 'warn', away: 'none' };
 
 export const nameOf = (/** @type {Tile} */ tile) => tile.name || tile.owner || texts.wall.nobody;
 
-/** By name, and by age where somebody has two. */
-const order = (/** @type {Shown} */ one, /** @type {Shown} */ other) => nameOf(one.tile).localeCompare(nameOf(other.tile), texts.locale) || one.tile.opened - other.tile.opened;
+const clock = (/** @type {number} */ seconds) => new Date(seconds * 1000).toLocaleTimeString(texts.locale, { hour: '2-digit', minute: '2-digit' });
+
+/** Raised hands first, the one that waits longest before the others; then by name, and by age where somebody has two. */
+const order = (/** @type {Shown} */ one, /** @type {Shown} */ other) => (one.tile.hand ?? Infinity) - (other.tile.hand ?? Infinity) || nameOf(one.tile).localeCompare(nameOf(other.tile), texts.locale) || one.tile.opened - other.tile.opened;
 
 export class Tiles {
   /** @type {Map<string, Shown>} */ #shown = new Map();
-  #open;
+  #acts;
 
-  /** @param {(tile: Tile) => unknown} open what a click on a tile does */
-  constructor(open) {
-    this.#open = open;
+  /** @param {Acts} acts */
+  constructor(acts) {
+    this.#acts = acts;
     at('find').addEventListener('input', () => this.#filter());
   }
 
@@ -33,28 +38,29 @@ export class Tiles {
       this.#shown.get(name)?.item.remove();
       this.#shown.delete(name);
     }
-    let fresh = false;
     for (const tile of tiles) {
       const shown = this.#shown.get(tile.session) ?? this.#make(tile);
-      fresh ||= !shown.item.isConnected;
       shown.tile = tile;
       this.#draw(shown);
     }
-    if (fresh) this.#place();
+    this.#place();
     const all = [...this.#shown.values()];
     at('none').hidden = all.length > 0;
     at('find-label').hidden = all.length === 0;
-    at('count').textContent = texts.wall.count(all.length, all.filter(({ tile }) => tile.state === 'running').length);
+    const hands = all.filter(({ tile }) => tile.hand !== null).length;
+    const count = texts.wall.count(all.length, all.filter(({ tile }) => tile.state === 'running').length);
+    at('count').textContent = hands ? `${count}, ${texts.wall.hands(hands)}` : count;
     this.#filter();
   }
 
-  /** Puts new ones where they belong; those that are there stay, and so does the focus. */
+  /** Puts all where they belong, if they are not there; the focus is kept. */
   #place() {
-    /** @type {Element | null} */ let next = null;
-    for (const { item } of [...this.#shown.values()].sort(order).reverse()) {
-      if (!item.isConnected) at('wall').insertBefore(item, next);
-      next = item;
-    }
+    const wanted = [...this.#shown.values()].sort(order).map(({ item }) => item);
+    const list = at('wall');
+    if (wanted.length === list.children.length && wanted.every((item, index) => item === list.children[index])) return;
+    const focused = list.contains(document.activeElement) ? /** @type {HTMLElement} */ (document.activeElement) : null;
+    list.replaceChildren(...wanted);
+    if (focused?.isConnected) focused.focus({ preventScroll: true });
   }
 
   /** @returns {Shown} */
@@ -62,23 +68,33 @@ export class Tiles {
     const theirs = { attrs: { 'data-theirs': '' } }; // no texts of this page
     const [dot, state, since] = [el('span', { className: 'dot' }), el('span'), el('span')];
     const [language, screen, button] = [el('span', theirs), el('pre', theirs), el('button', { type: 'button', ...theirs })];
-    const item = el('li', { attrs: { 'data-session': tile.session } }, el('h2', {}, dot, button), el('p', {}, state, ' · ', language, ' · ', since), screen);
-    const shown = { tile, item, button, dot, state, language, since, screen };
-    button.addEventListener('click', () => this.#open(shown.tile));
+    const [tell, lower] = [texts.wall.tell, texts.wall.lower].map((textContent) => el('button', { type: 'button', className: 'text-button', textContent }));
+    const raised = el('span');
+    const hand = el('p', { className: 'hand' }, raised, lower);
+    const item = el('li', { attrs: { 'data-session': tile.session } }, el('h2', {}, dot, button, el('span', { className: 'spacer' }), tell),
+      el('p', {}, state, ' · ', language, ' · ', since), hand, screen);
+    const shown = { tile, item, button, tell, lower, dot, state, language, since, hand, raised, screen };
+    button.addEventListener('click', () => this.#acts.open(shown.tile));
+    tell.addEventListener('click', () => this.#acts.tell(shown.tile));
+    lower.addEventListener('click', () => this.#acts.lower(shown.tile));
     this.#shown.set(tile.session, shown);
     return shown;
   }
 
-  #draw(/** @type {Shown} */ { tile, item, button, dot, state, language, since, screen }) {
+  #draw(/** @type {Shown} */ { tile, item, button, tell, lower, dot, state, language, since, hand, raised, screen }) {
     const name = nameOf(tile);
     item.dataset.state = tile.state;
     dot.dataset.tone = TONES[tile.state] ?? 'none';
     if (button.textContent !== name) {
       button.textContent = name;
       button.ariaLabel = texts.wall.watch(name);
+      tell.ariaLabel = texts.wall.tellTo(name);
+      lower.ariaLabel = texts.wall.lowerOf(name);
     }
-    const opened = new Date(tile.opened * 1000).toLocaleTimeString(texts.locale, { hour: '2-digit', minute: '2-digit' });
-    /** @type {[HTMLElement, string][]} */ const words = [[state, texts.wall[tile.state]], [language, tile.language], [since, texts.wall.since(opened)], [screen, tile.text]];
+    hand.hidden = tile.hand === null;
+    item.toggleAttribute('data-hand', tile.hand !== null);
+    /** @type {[HTMLElement, string][]} */ const words = [[state, texts.wall[tile.state]], [language, tile.language], [since, texts.wall.since(clock(tile.opened))],
+      [raised, tile.hand === null ? '' : texts.wall.hand(clock(tile.hand))], [screen, tile.text]];
     // What is as it was is not written: a selection in it stays.
     for (const [element, text] of words) if (element.textContent !== text) element.textContent = text;
   }

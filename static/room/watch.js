@@ -1,29 +1,19 @@
 // One session of the room, looked at: what its programs print; a teacher takes it over with a word to its owner, types,
 // and hands it back. An operator has a ticket, which reads only.
 import { world } from '../app/browser.js';
-import { credential } from '../app/key.js';
 import { Onlooker } from '../app/onlooker.js';
 import { TerminalView } from '../app/terminal.js';
 import { inWords, noticeWords } from '../core/problem.js';
 import { Session } from '../core/session.js';
 import { texts } from '../core/texts.js';
 import { at } from './page.js';
+import { request, wordsOf } from './requests.js';
 import { nameOf } from './tiles.js';
 
 /** @type {TerminalView | null} */ let view = null;
 /** @type {{session: Session, onlooker: Onlooker} | null} */ let looking = null;
 
 const control = () => looking?.session.phase === 'open' && looking.session.role === 'control';
-
-/** A ticket for the session's WebSocket. @returns {Promise<string>} @throws {Error} with words for the user */
-async function ticketFor(/** @type {string} */ session) {
-  const answer = await world.fetch(world.api(`api/admin/sessions/${encodeURIComponent(session)}/watch`), {
-    method: 'POST', headers: credential(), signal: AbortSignal.timeout(30_000),
-  });
-  const told = await answer.json();
-  if (!answer.ok) throw new Error(inWords({ code: told.code, message: told.detail }));
-  return told.token;
-}
 
 function draw(/** @type {boolean} */ teaches) {
   if (!looking) return;
@@ -84,9 +74,9 @@ export async function watch(tile, teaches) {
   at('give').onclick = () => session.give();
   at('stop').onclick = () => onlooker.shown?.kill();
   try {
-    const token = teaches ? undefined : await ticketFor(tile.session);
+    const token = teaches ? undefined : (await request('POST', `api/admin/sessions/${encodeURIComponent(tile.session)}/watch`)).token;
     if (looking?.session === session) session.resume({ client: session.client, language: tile.language, session: tile.session, token });
   } catch (error) {
-    at('watch-problem').textContent = error instanceof Error ? error.message : texts.session.unreachable;
+    at('watch-problem').textContent = wordsOf(error);
   }
 }

@@ -82,6 +82,29 @@ def test_a_teacher_sees_takes_over_and_hands_back(
     expect(watched).to_have_count(0)
 
 
+def test_a_hand_is_raised_and_lowered_and_a_teacher_says_something(
+    open_tab: Callable[..., Tab], server: Server, anna: Tab
+) -> None:
+    tab = wall_of(open_tab, server, tina())
+    hand = anna.page.get_by_role("button", name="Raise your hand to your teachers")
+    hand.click()
+    expect(anna.page.get_by_role("button", name="Lower your hand")).to_have_attribute("aria-pressed", "true")
+    expect(tile(tab)).to_contain_text("Hand raised at")
+    expect(tab.page.locator("#count")).to_contain_text("1 hand is raised")
+    check(tab, "a raised hand")
+    check(anna, "a raised hand of one's own")
+    tab.page.get_by_role("button", name="Lower the hand of Anna").click()
+    expect(hand).to_have_attribute("aria-pressed", "false")
+    expect(tile(tab).locator(".hand")).to_be_hidden()
+    for opener, words in (("Message to Anna", "look at line 3"), ("Message to all", "ten minutes more")):
+        tab.page.get_by_role("button", name=opener).click()
+        check(tab, opener)
+        tab.page.get_by_label("Text").fill(words)
+        tab.page.get_by_role("button", name="Send").click()
+        expect(anna.page.locator("#banners")).to_contain_text(f"Tina, a teacher of algebra: {words}")
+        expect(tab.page.locator("#status")).to_have_text("Shown in 1 page.")
+
+
 def test_it_is_accessible_on_a_phone_too_and_its_texts_are_whole(
     open_tab: Callable[..., Tab], server: Server, anna: Tab
 ) -> None:

@@ -70,6 +70,10 @@ async def test_only_the_rooms_sessions_are_shown_and_only_what_has_changed():
     assert wall.changes() == NOTHING
     anna.channels.on_output(1, 1, 20, b"\x1b[0m")
     assert wall.changes() == NOTHING  # there is output, and nothing else to be seen
+    anna.handle(page, m.RaiseHand(True))
+    assert [tile.hand for tile in wall.changes().tiles] == [anna.hand.since]
+    anna.hand.lower()
+    assert [tile.hand for tile in wall.changes().tiles] == [None]
     anna.detach(page)
     assert [tile.state for tile in wall.changes().tiles] == ["away"]
     await anna.end("client")

@@ -14,6 +14,7 @@ import pytest
 
 from coderunner.schema import messages as m
 from tests.harness import Server, running_server, session
+from tests.web.test_guests import heard, hears
 from tests.web.test_identity import asked
 from tests.web.test_rooms import SETTINGS, notice, tina, who
 
@@ -75,6 +76,59 @@ async def test_a_teacher_sees_the_room_and_its_students_know(server):
             await owner.send(m.Kill(1))
             await one.until(lambda tiles: tiles[name]["state"] == "idle")
         assert await notice(owner, "unwatched") == "Tina, a teacher of algebra watches no longer"
+
+
+async def test_a_hand_is_seen_and_lowered(server):
+    async with session(server, "bash", headers=who("anna", "algebra")) as owner:
+        name = owner.opened.session
+        path = f"api/rooms/algebra/hands/{name}"
+        assert (await hears(owner, m.Hand)).up is False
+        await owner.send(m.RaiseHand(True))
+        assert (await hears(owner, m.Hand, lambda one: one.up)).up
+        async with wall(server, tina()) as one:
+            raised = (await one.until(lambda _: True))[name]["hand"]
+            assert abs(raised - time.time()) < 60
+            for stranger in (who("carl", "algebra"), who("theo", "botany", role="teacher")):
+                assert (await asked(server, path, "DELETE", headers=stranger))[0] == 403
+            assert (await asked(server, path, "DELETE", headers=tina())) == (200, {"session": name})
+            await one.until(lambda tiles: tiles[name]["hand"] is None)
+        assert heard(owner, m.Hand)[-1].up is False
+        assert (await asked(server, path, "DELETE", headers=tina()))[0] == 200  # it is down already
+
+
+async def test_a_teacher_tells_all_or_one_and_no_other_room(server):
+    async with (
+        session(server, "bash", headers=who("anna", "algebra")) as anna,
+        session(server, "bash", headers=who("carl", "algebra")) as carl,
+        session(server, "bash", headers=who("bert", "botany")) as bert,
+    ):
+        path = "api/rooms/algebra/notices"
+
+        async def told(headers: dict[str, str], text: str, one: str | None = None):
+            body = {"text": text} | ({"session": one} if one else {})
+            return await asked(server, path, "POST", headers=headers, json=body)
+
+        assert await told(tina(), "Ten minutes more <b>") == (200, {"sessions": 2, "attachments": 2})
+        for client in (anna, carl):
+            assert await notice(client, "teacher") == "Tina, a teacher of algebra: Ten minutes more <b>"
+        assert await told(tina(), "You too", carl.opened.session) == (200, {"sessions": 1, "attachments": 1})
+        await hears(carl, m.Notice, lambda one: one.message.endswith("You too"))
+        assert await told(who("olga"), "All out") == (200, {"sessions": 2, "attachments": 2})
+        assert await notice(anna, "operator") == "All out"
+        assert not [one for one in heard(anna, m.Notice) if one.message.endswith("You too")]
+        # A session of another room is answered like none at all, and a student like a stranger.
+        foreign, unknown = [await told(tina(), "x", one) for one in (bert.opened.session, "nobody")]
+        assert foreign == unknown
+        assert foreign[0] == 404
+        for stranger in (who("carl", "algebra"), who("theo", "botany", role="teacher")):
+            assert (await told(stranger, "x"))[0] == 403
+        for wrong in ("", " ", "a\nb", "a\x1b[2Jb", "x" * 501):
+            assert (await told(tina(), wrong))[0] == 400
+        status, _ = await asked(
+            server, path, "POST", headers=tina() | {"Origin": "https://evil.example"}, json={"text": "x"}
+        )
+        assert status == 403
+        assert not heard(bert, m.Notice)
 
 
 async def test_an_operator_sees_it_too(server):

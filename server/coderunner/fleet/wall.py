@@ -29,6 +29,17 @@ def require_teacher(who: Principal, room: str) -> None:
         raise NotAllowed("this credential is not that of a teacher of this room")
 
 
+def in_words(who: Principal, room: str) -> str:
+    """A teacher or an operator of the room, in words for its sessions' users."""
+    return f"{who.name}, a teacher of {room}" if who.teaches(room) else THE_OPERATOR
+
+
+def sessions_of(registry: Registry, room: str) -> list[Session]:
+    """The live sessions of a room, the oldest first."""
+    live = [one for one in registry.sessions.values() if one.record.room == room and not one.over]
+    return sorted(live, key=lambda one: one.record.opened)
+
+
 @dataclass(slots=True)
 class _Shown:
     """What was sent of a session. `seen`: from what its tile was made, so that it is made again only after a
@@ -46,15 +57,12 @@ class Wall:
         require_teacher(who, room)
         self._registry = registry
         self._room = room
-        self._words = f"{who.name}, a teacher of {room}" if who.teaches(room) else THE_OPERATOR
+        self._words = in_words(who, room)
         self._shown: dict[str, _Shown] = {}
 
     def changes(self) -> Tiles:
         """The tiles that are new or other than before, and the sessions that are gone."""
-        live = [
-            one for one in self._registry.sessions.values() if one.record.room == self._room and not one.over
-        ]
-        live = sorted(live, key=lambda one: one.record.opened)[:MAX_TILES]
+        live = sessions_of(self._registry, self._room)[:MAX_TILES]
         here = {one.id: one for one in live}
         # Also where one was adopted again after a fault: another object, whose users were not told.
         gone = [name for name, shown in self._shown.items() if here.get(name) is not shown.session]
@@ -68,6 +76,7 @@ class Wall:
         channel = _newest(session)
         seen = (
             _state(session),
+            session.hand.since,
             None if channel is None else (channel.number, channel.cache.end, channel.cache.start),
         )
         if before is not None and before.seen == seen:
@@ -80,6 +89,7 @@ class Wall:
             opened=session.record.opened,
             state=_state(session),
             text="" if channel is None else _text(channel),
+            hand=session.hand.since,
         )
         if before is None:
             session.overseers.look(self._words)

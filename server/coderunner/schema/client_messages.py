@@ -196,6 +196,14 @@ class Answer(Message, frozen=True, tag="answer"):
     allow: bool
 
 
+class RaiseHand(Message, frozen=True, tag="raise_hand"):
+    """Raises the hand of a session's owner, which the teachers of its room see on their wall, or lowers it
+    (`up: false`), as a teacher may, too. All are told by `hand`. Error `unsupported` without a room.
+    """
+
+    up: bool
+
+
 class Close(Message, frozen=True, tag="close"):
     """Ends the session, or leaves the queue."""
 
@@ -220,6 +228,7 @@ ClientMessage = (
     | Ack
     | Extend
     | Answer
+    | RaiseHand
     | Close
     | Ping
 )

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from coderunner.schema.admin import Words
+
 
 class Tile(Struct, frozen=True, kw_only=True):
     """A session on the wall of its room.
 
     `name`, `owner`: the name and the principal of who opened it. `state`: `running` (a program runs), `idle`,
     or `away` (nobody of its own is attached). `opened`: seconds since 1970. `text`: the last lines of the
-    newest program's output, as plain text; at most 12 lines of 80 characters.
+    newest program's output, as plain text; at most 12 lines of 80 characters. `hand`: since when its hand is
+    raised, in seconds since 1970, or null.
     """
 
     session: str
@@ -20,6 +23,7 @@ class Tile(Struct, frozen=True, kw_only=True):
     opened: float
     state: str
     text: str
+    hand: float | None
 
 
 class Tiles(Struct, frozen=True):
@@ -27,3 +31,24 @@ class Tiles(Struct, frozen=True):
 
     tiles: tuple[Tile, ...]
     gone: tuple[str, ...]
+
+
+class Tell(Struct, frozen=True):
+    """`POST .../notices`. `text`: is shown to everybody who is attached, after the teacher's name. `session`:
+    the only one that is told; null for all of the room."""
+
+    text: Words
+    session: str | None = None
+
+
+class Told(Struct, frozen=True):
+    """How many sessions of the room were told, and how many clients in them."""
+
+    sessions: int
+    attachments: int
+
+
+class HandLowered(Struct, frozen=True):
+    """The hand of this session is down."""
+
+    session: str

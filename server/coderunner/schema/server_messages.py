@@ -283,13 +283,21 @@ class Expires(Message, frozen=True, tag="expires"):
 
 class Notice(Message, frozen=True, tag="notice"):
     """A text for the user. Codes: `idle_warning`, `lifetime_warning`, `artifact_limit`, `evicted` (the
-    reason, before `closed`), `operator` (words of the server's operator), `watched` and `unwatched` (the
-    operator or a teacher has begun to watch this session, or has stopped), `taken_over` and `handed_back` (a
-    teacher has taken the control, with a word, or has given it back), `quota_exceeded`; others may be added.
+    reason, before `closed`), `operator` (words of the server's operator), `teacher` (words of a teacher of
+    the session's room, after the teacher's name), `watched` and `unwatched` (the operator or a teacher has
+    begun to watch this session, or has stopped), `taken_over` and `handed_back` (a teacher has taken the
+    control, with a word, or has given it back), `quota_exceeded`; others may be added.
     """
 
     code: Word
     message: Line
+
+
+class Hand(Message, frozen=True, tag="hand"):
+    """Whether the hand is raised: after `opened` and `attached` in a session that belongs to a room, and when
+    it changes."""
+
+    up: bool
 
 
 class Closed(Message, frozen=True, tag="closed"):
@@ -331,5 +339,5 @@ class Pong(Message, frozen=True, tag="pong"):
 
 ServerMessage = (
     Hello | Queued | Opened | Attached | Role | People | State | Stopped | InAck | Gap | Resized | Diagnostics
-    | Artifact | Workspace | Exit | Expires | Notice | Closed | ErrorMessage | Pong | Quotas
+    | Artifact | Workspace | Exit | Expires | Notice | Hand | Closed | ErrorMessage | Pong | Quotas
 )  # fmt: skip

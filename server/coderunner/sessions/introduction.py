@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def introduce(session: Session, attachment: Attachment) -> None:
     """Sends a new attachment the state that is otherwise sent only when it changes: the workspace's revision,
-    stopped programs, diagnostics, artifacts."""
+    stopped programs, diagnostics, artifacts, the raised hand."""
     if session.revision:
         attachment.post(m.Workspace(session.revision))
     for channel in session.channels.values():
@@ -23,3 +23,4 @@ def introduce(session: Session, attachment: Attachment) -> None:
             attachment.post(m.Diagnostics(channel.number, channel.diagnostics))
     for made in session.artifacts:
         attachment.post(made)
+    session.hand.introduce(attachment)

@@ -34,6 +34,7 @@ from coderunner.sessions.company import Company
 from coderunner.sessions.container import Container
 from coderunner.sessions.deadlines import Deadlines, ResumeTimeouts
 from coderunner.sessions.files import Files
+from coderunner.sessions.hand import Hand
 from coderunner.sessions.introduction import introduce
 from coderunner.sessions.notes import Notes
 from coderunner.sessions.overseers import Overseers
@@ -99,6 +100,7 @@ class Session:
         self._attachments = self.channels.attachments
         self.company = Company(self._attachments, self._left)
         self.overseers = Overseers(self._attachments, record)
+        self.hand = Hand(self._attachments, record)
         self.files = Files(container)
         self.views = Views(key, self.id, container.holdings, rules.view_seconds)
         self.artifacts = Artifacts(self.views, self._attachments, container.holdings)
@@ -216,9 +218,9 @@ class Session:
         """Whether the operator watches now."""
         return any(one.operator for one in self._attachments)
 
-    def notice(self, text: str) -> int:
-        """Sends the operator's words to all attachments; returns how many these are."""
-        self._attachments.broadcast(m.Notice("operator", text))
+    def notice(self, text: str, code: str = "operator") -> int:
+        """Sends the words of the operator or of a teacher to all attachments; returns how many these are."""
+        self._attachments.broadcast(m.Notice(code, text))
         return len(self._attachments)
 
     def _left(self) -> None:
@@ -259,6 +261,8 @@ class Session:
                 asking = self.company.answer(attachment, message)
                 if asking is not None:
                     self._give_control(asking)
+            case m.RaiseHand():
+                self.hand.ask(attachment, message.up)
             case m.Extend():
                 self.company.refuse_watching_token(attachment)
                 self._time.touch()

@@ -228,6 +228,7 @@ class Handshake:
         # `opened` says the same as `attached`, so that is not sent.
         attachment = session.attach(message.client, "control", "control", {}, announce=False)
         attachment.post(opened_message(self._parts, opened))
+        session.hand.introduce(attachment)
         self._finish(session, attachment)
         # After `opened`, so that errors and output of the pipelined messages come behind it.
         for item in self._pipelined:

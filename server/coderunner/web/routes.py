@@ -58,6 +58,7 @@ from coderunner.schema.rest import (
     UploadQuery,
     ViewQuery,
 )
+from coderunner.schema.rooms import HandLowered, Tell, Told
 from coderunner.schema.sessions import (
     Acted,
     ClientQuery,
@@ -81,7 +82,7 @@ from coderunner.web.admin import sessions as admin_sessions
 from coderunner.web.admin.room import ROOM, Room
 from coderunner.web.admin.routes import PREFIX, for_operators
 from coderunner.web.api import document as describing
-from coderunner.web.api import events, following, runs, sessions
+from coderunner.web.api import events, following, runs, sessions, teaching
 from coderunner.web.api.bodies import Bodies
 from coderunner.web.api.cors import across_origins, preflight
 from coderunner.web.api.followers import FOLLOWERS, Followers
@@ -287,6 +288,7 @@ _FILE = _SESSION + "/files/{path:.+}"
 _RUN = "/api/runs/{run}"
 _BATCH = "/api/batches/{batch}"
 _ARCHIVE = _SESSION + "/archive"
+_ROOM = "/api/rooms/{room}"
 
 ACROSS = ("/api/run", "/api/batch", "/api/sessions")
 """Prefixes of paths that pages of other origins may use (CORS)."""
@@ -376,7 +378,9 @@ OPERATIONS = (
     Operation("GET", _BATCH, runs.show, BatchAnswer, query=RunQuery, also={202: BatchStatus}),
     Operation("GET", _BATCH + "/events", runs.follow, also={204: None}, media=_EVENTS, headers=_FOLLOWED),
     Operation("DELETE", _BATCH, runs.cancel, BatchStatus, status=202),
-    Operation("GET", "/api/rooms/{room}/wall", wall, media=_EVENTS),
+    Operation("GET", _ROOM + "/wall", wall, media=_EVENTS),
+    Operation("POST", _ROOM + "/notices", teaching.tell, Told, body=Tell),
+    Operation("DELETE", _ROOM + "/hands/{session}", teaching.lower, HandLowered),
     Operation("GET", PREFIX + "overview", admin.overview, a.Overview),
     Operation("GET", PREFIX + "sessions", admin_sessions.listing, a.LiveSessions),
     Operation("GET", _LIVE, admin_sessions.show, a.LiveSession),

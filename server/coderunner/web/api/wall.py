@@ -24,18 +24,26 @@ WALLS: web.AppKey[dict[str, int]] = web.AppKey("walls", dict)
 """How many walls are open, by principal."""
 
 
+async def teacher_of(request: web.Request) -> tuple[Caller, Principal]:
+    """The caller, as a teacher of the room in the path or as an operator. Raises Unauthenticated, and
+    NotAllowed as `require_teacher` and for another site's page, which would have the browser's cookie."""
+    parts = request.app[PARTS]
+    caller = await guard.caller(parts, request)
+    who = caller.who
+    if not who.known:
+        who = await guard.require(parts, request, "operate")  # raises, or it is this machine's operator
+    require_teacher(who, request.match_info["room"])
+    if not guard.from_own_page(parts.settings, request):
+        raise NotAllowed("the requests of a room come from this server's own page, or from no page")
+    return caller, who
+
+
 async def wall(request: web.Request) -> web.StreamResponse:
     """Streams the wall of a room to its teachers and to operators: events `tiles`, first with all of the
     room's sessions, then with those that have changed, at most two a second. The users of these sessions are
     told who watches. An unknown room is answered like one of which the caller is no teacher."""
     parts, room = request.app[PARTS], request.match_info["room"]
-    caller = await guard.caller(parts, request)
-    who = caller.who
-    if not who.known:
-        who = await guard.require(parts, request, "operate")  # raises, or it is this machine's operator
-    require_teacher(who, room)
-    if not guard.from_own_page(parts.settings, request):
-        raise NotAllowed("a wall is opened by this server's own page, or by no page")
+    caller, who = await teacher_of(request)
     open_walls, key = request.app[WALLS], who.subject or ""
     if open_walls.get(key, 0) >= MAX_WALLS:
         raise RateLimited(f"{MAX_WALLS} walls are open already; close one", retry_after_ms=5000)

@@ -46,6 +46,10 @@ export const session = {
     none: 'No room',
     /** @param {string} room */
     name: (room) => `Room ${room}`,
+    raiseHand: 'Raise your hand to your teachers',
+    lowerHand: 'Lower your hand',
+    handRaised: 'Your hand is raised.',
+    handLowered: 'Your hand is lowered.',
     choose: 'You belong to several rooms.',
     chooseDetail: 'Sessions that you open belong to none of them until you choose one in the menu at the top. The teachers of a room may watch its sessions.',
     /** @param {string} room */
@@ -143,6 +147,7 @@ export const session = {
     artifact_limit: 'The program makes more files than are shown here; all are in the workspace.',
     evicted: 'The server ends this session.',
     operator: 'The operator of this server says:',
+    teacher: 'Your teacher says:',
     watched: 'This session is watched: what its programs print is seen.',
     unwatched: 'Nobody watches any longer.',
     taken_over: 'A teacher has the control. You can take it back at any time.',

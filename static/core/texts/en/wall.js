@@ -33,6 +33,23 @@ export const wall = {
     watching: (name) => `Watching ${name}`,
     /** @param {string} time */
     since: (time) => `since ${time}`,
+    /** @param {string} time */
+    hand: (time) => `Hand raised at ${time}`,
+    lower: 'Lower it',
+    /** @param {string} name */
+    lowerOf: (name) => `Lower the hand of ${name}`,
+    tellAll: 'Message to all',
+    tell: 'Message',
+    /** @param {string} name */
+    tellTo: (name) => `Message to ${name}`,
+    tellAllText: 'All sessions of the room show it, with your name.',
+    tellText: 'The session shows it, with your name.',
+    text: 'Text',
+    send: 'Send',
+    /** @param {number} count */
+    sent: (count) => plural(count, { one: 'Shown in 1 page.', other: `Shown in ${number(count)} pages.` }),
+    /** @param {number} count */
+    hands: (count) => plural(count, { one: '1 hand is raised', other: `${number(count)} hands are raised` }),
     program: 'Program',
     screen: 'What the program prints',
     connecting: 'Connecting …',
