@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from coderunner.client import asking
-from coderunner.client.live import Refused
+from coderunner.client.refused import Refused
 
 DRAINING = (503, '{"code": "draining", "detail": "the server takes no new sessions"}')
 

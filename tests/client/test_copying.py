@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from coderunner.client import copying
-from coderunner.client.live import Refused
-from coderunner.client.refused import printable
+from coderunner.client.refused import Refused, printable
 from coderunner.client.rest import Answer
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import subprocess
@@ -10,17 +11,16 @@ from pathlib import Path
 
 import pytest
 
+from coderunner.client import blocking
 from coderunner.client.library import Client
 from coderunner.client.refused import Refused
-from tests.harness import ROOT, Server, running_server
+from tests.client.examples import EXAMPLES
+from tests.harness import ROOT, Server, eventually, running_server
 from tests.web.ordering import COUNT, again, numbers
-
-SEEN = ["cba\n 0\nstdout b'hello Ada\\n'\n", "1\n2\n3\nended with 4\n2 passed\n"]
-EXAMPLES = re.findall(r"^```python\n(.*?)^```", (ROOT / "docs/clients.md").read_text(), re.M | re.S)
 
 
 @pytest.mark.long
-@pytest.mark.parametrize(("example", "seen"), list(zip(EXAMPLES, SEEN, strict=True)))
+@pytest.mark.parametrize(("example", "seen"), EXAMPLES)
 def test_examples(server: Server, tmp_path: Path, example: str, seen: str):
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "server"), "CODERUNNER": server.url}
     done = subprocess.run(
@@ -28,10 +28,10 @@ def test_examples(server: Server, tmp_path: Path, example: str, seen: str):
         env=environment,
         cwd=tmp_path,
         capture_output=True,
-        text=True,
         timeout=50,
     )
-    assert (done.stdout, done.stderr) == (seen, "")
+    assert done.stderr == b""
+    assert re.fullmatch(seen, done.stdout.decode(), re.S), done.stdout
 
 
 @pytest.mark.long
@@ -61,3 +61,78 @@ async def test_refusals_say_why(server: Server):
         with pytest.raises(Refused, match="klingon"):
             async for _ in client.start("klingon", "x", entry="a"):
                 raise AssertionError
+
+
+ECHO = "import sys\nfor line in sys.stdin:\n    print(line.upper(), end='', flush=True)\n"
+
+
+@pytest.mark.long
+async def test_a_session_survives_the_servers_death(tmp_path: Path):
+    with running_server(tmp_path, LANGUAGES="python") as server:
+        async with Client(server.url) as client, await client.open("python") as session:
+            await session.files.put("kept/name.txt", "Ada")
+            refused = await session.run("../main.py")
+            with pytest.raises(Refused, match="path"):
+                _ = [output async for output in refused]
+            counter = await session.run("count.py", files={"count.py": COUNT.format(n=60, pause=0.05)})
+            echo = await session.run("echo.py", files={"echo.py": ECHO})
+            shell = await session.shell()
+            heard = aiter(echo)
+            await echo.write("before\n")
+            assert (await anext(heard)).data == b"BEFORE\n"
+            seen, later = b"", None
+            async for output in counter:
+                seen += output.data
+                if later is None and b"0000010" in seen:
+                    server.process.kill()
+                    server.process.wait()
+                    await echo.write("while it is away\n")
+                    getting = asyncio.create_task(session.files.get("kept/name.txt"))
+                    later = again(server, tmp_path)
+            assert (seen.decode(), counter.exit and counter.exit.code) == (numbers(60), 0)
+            assert await getting == b"Ada"
+            assert (await anext(heard)).data == b"WHILE IT IS AWAY\n"
+            await echo.write("and after\n")
+            await echo.end_input()
+            assert [output.data async for output in echo] == [b"AND AFTER\n"]
+            await shell.write("cat kept/name.txt; exit 7\n")
+            told = b"".join([output.data async for output in shell])
+            assert (b"Ada" in told, shell.exit and shell.exit.code) == (True, 7)
+            listed = {one.path for one in await session.files.list()}
+            assert listed >= {"count.py", "echo.py", "kept", "kept/name.txt"}
+            # Nothing that has ended counts any more, on either side.
+            for number in range(10):
+                program = await session.run("n.py", files={"n.py": f"print({number})"})
+                assert [output.data async for output in program] == [b"%d\n" % number]
+        assert later is not None
+        await eventually(lambda: later.stats()["queue"]["active"] == 0, 20, "the session's end")
+        assert later.stop() == 0
+
+
+@pytest.mark.long
+def test_more_input_than_is_kept_is_taken_before_the_output_is_read(server: Server):
+    with blocking.Client(server.url) as client:
+        program = client.start("python", "import sys\nprint(len(sys.stdin.read()))", entry="main.py")
+        program.write("x" * 300_000)
+        program.end_input()
+        assert [output.data for output in program] == [b"300000\n"]
+        ends = client.start("python", "print('done')", entry="main.py")
+        ends.write("x" * 300_000)  # which it does not read: dropped when it ends
+        assert [output.data for output in ends] == [b"done\n"]
+
+
+@pytest.mark.long
+def test_what_a_session_refuses(server: Server):
+    with blocking.Client(server.url) as client:
+        with pytest.raises(Refused, match="klingon"):
+            client.open("klingon")
+        with client.open("bash") as session:
+            with pytest.raises(Refused, match="nothing"):
+                session.files.get("nothing")
+            with pytest.raises(Refused, match="path"):
+                session.files.put("../x", b"")
+            waiting = session.run("w.sh", files={"w.sh": "sleep 1000"})
+        with pytest.raises(Refused, match="over"):
+            list(waiting)
+        with pytest.raises(Refused, match="over"):
+            session.run("w.sh")

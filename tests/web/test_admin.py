@@ -13,7 +13,8 @@ import pytest
 from msgspec.structs import replace
 
 from coderunner import cli
-from coderunner.client.live import Live, Refused
+from coderunner.client.live import Live
+from coderunner.client.refused import Refused
 from coderunner.client.visit import Visit
 from coderunner.schema import messages as m
 from coderunner.web.admin.routes import PREFIX

@@ -7,8 +7,9 @@ from typing import Any
 
 import aiohttp
 
-from coderunner.client.live import RECONNECT_SECONDS, Refused
+from coderunner.client.line import RECONNECT_SECONDS
 from coderunner.client.peer import random_id
+from coderunner.client.refused import Refused
 from coderunner.client.visit import Visit
 
 

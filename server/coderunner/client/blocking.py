@@ -6,22 +6,31 @@ import asyncio
 import threading
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
-from coderunner.client import library
+from coderunner.client import library, program, session
 from coderunner.client.library import Output
+from coderunner.client.session import Group
 from coderunner.schema import messages as m
-from coderunner.schema.answers import LanguageView
+from coderunner.schema.answers import FileEntry, LanguageView
 from coderunner.schema.api import RunAnswer
 
 T = TypeVar("T")
 
 
-class Program:
-    """As `library.Program`. `call`: runs a coroutine to its end, and returns its result."""
+class Call(Protocol):
+    """Runs a coroutine in the library's thread, and returns its result."""
 
-    def __init__(self, program: library.Program, call: Callable[[Coroutine[Any, Any, Any]], Any]) -> None:
-        self._program, self._call = program, call
+    def __call__(self, work: Coroutine[Any, Any, T], /) -> T:
+        """Raises what it raises."""
+        ...
+
+
+class Program:
+    """As `program.Program`."""
+
+    def __init__(self, made: program.Program, call: Call) -> None:
+        self._program, self._call = made, call
 
     def __iter__(self) -> Iterator[Output]:
         """Yields the output as it comes."""
@@ -37,29 +46,103 @@ class Program:
 
     @property
     def exit(self) -> m.Exit | None:
-        """As of `library.Program`."""
+        """As of `program.Program`."""
         return self._program.exit
 
     def write(self, data: str | bytes) -> None:
-        """As of `library.Program`."""
+        """As of `program.Program`."""
         self._call(self._program.write(data))
 
     def end_input(self) -> None:
-        """As of `library.Program`."""
+        """As of `program.Program`."""
         self._call(self._program.end_input())
 
     def resize(self, cols: int, rows: int) -> None:
-        """As of `library.Program`."""
+        """As of `program.Program`."""
         self._call(self._program.resize(cols, rows))
 
     def signal(self, name: str) -> None:
-        """As of `library.Program`."""
+        """As of `program.Program`."""
         self._call(self._program.signal(name))
+
+    def kill(self) -> None:
+        """As of `program.Program`."""
+        self._call(self._program.kill())
 
 
 async def _next(output: Any) -> Output:
     found: Output = await anext(output)
     return found
+
+
+class Workspace:
+    """As `session.Workspace`."""
+
+    def __init__(self, files: session.Workspace, call: Call) -> None:
+        self._files, self._call = files, call
+
+    def put(self, path: str, content: str | bytes) -> None:
+        """As of `session.Workspace`."""
+        self._call(self._files.put(path, content))
+
+    def get(self, path: str) -> bytes:
+        """As of `session.Workspace`."""
+        return self._call(self._files.get(path))
+
+    def list(self) -> Sequence[FileEntry]:
+        """As of `session.Workspace`."""
+        return self._call(self._files.list())
+
+
+class Session:
+    """As `session.Session`, as an ordinary context manager."""
+
+    def __init__(self, opened: session.Session, call: Call) -> None:
+        self._session, self._call = opened, call
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def id(self) -> str:
+        """As of `session.Session`."""
+        return self._session.id
+
+    @property
+    def group(self) -> Group | None:
+        """As of `session.Session`."""
+        return self._session.group
+
+    @property
+    def member(self) -> str | None:
+        """As of `session.Session`."""
+        return self._session.member
+
+    @property
+    def files(self) -> Workspace:
+        """As of `session.Session`."""
+        return Workspace(self._session.files, self._call)
+
+    def run(self, entry: str | None = None, **fields: Any) -> Program:
+        """As of `session.Session`."""
+        return Program(self._call(self._session.run(entry, **fields)), self._call)
+
+    def shell(self, terminal: tuple[int, int] = (80, 24), *, repl: bool = False) -> Program:
+        """As of `session.Session`."""
+        return Program(self._call(self._session.shell(terminal, repl=repl)), self._call)
+
+    def extend(self) -> None:
+        """As of `session.Session`."""
+        self._call(self._session.extend())
+
+    def close(self) -> None:
+        """As of `session.Session`."""
+        self._call(self._session.close())
 
 
 class Client:
@@ -99,6 +182,10 @@ class Client:
     def start(self, language: str, source: str | None = None, **fields: Any) -> Program:
         """As of `library.Client`."""
         return Program(self._client.start(language, source, **fields), self._call)
+
+    def open(self, language: str, **fields: Any) -> Session:
+        """As of `library.Client`."""
+        return Session(self._call(self._client.open(language, **fields)), self._call)
 
     def batch(
         self, document: dict[str, Any], told: Callable[[dict[str, Any]], None] = lambda _: None

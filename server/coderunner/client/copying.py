@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 from urllib.parse import quote
 
-from coderunner.client.live import Refused
+from coderunner.client.refused import Refused
 from coderunner.client.rest import Answer, Rest
 from coderunner.schema import messages as m
 

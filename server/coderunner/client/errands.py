@@ -17,8 +17,8 @@ from typing import Any
 from coderunner.client import copying, grading
 from coderunner.client.credential import readable
 from coderunner.client.kept import Kept, Login
-from coderunner.client.live import Place, Refused
-from coderunner.client.refused import printable, refusal
+from coderunner.client.line import Place
+from coderunner.client.refused import Refused, printable, refusal
 from coderunner.client.rest import Rest
 from coderunner.client.visit import Visit
 

@@ -12,8 +12,9 @@ from typing import Any
 
 import aiohttp
 
-from coderunner.client.live import RECONNECT_SECONDS, Refused
+from coderunner.client.line import RECONNECT_SECONDS
 from coderunner.client.peer import random_id
+from coderunner.client.refused import Refused
 from coderunner.client.visit import Visit
 
 MOST_BYTES = 8 * 1024 * 1024  # of the request, as the server has it

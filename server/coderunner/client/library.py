@@ -1,71 +1,29 @@
 """The client library: programs on a server from Python, by `async` or, in `blocking`, without.
 
 A program's output is an ordinary iterator, which survives lost connections and restarts of the server:
-nothing of it is lost or doubled.
+nothing of it is lost or doubled. Of a terminal alone the oldest output is dropped if the program prints more
+than 1 MiB meanwhile, which `Output.lost` tells.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import msgspec
 
 from coderunner.client import grading
 from coderunner.client.asking import asked
-from coderunner.client.live import CHANNEL, PIECE, Live, Refused
-from coderunner.client.refused import refusal
+from coderunner.client.live import CHANNEL, Live
+from coderunner.client.program import Output as Output
+from coderunner.client.program import Program
+from coderunner.client.refused import Refused, refusal
+from coderunner.client.session import Files, Group, Session, messages_of, run_message
 from coderunner.client.visit import Visit
-from coderunner.schema import messages as m
 from coderunner.schema.answers import Languages, LanguageView
 from coderunner.schema.api import RunAnswer
-from coderunner.wire.journal import STDERR
-
-Files = Mapping[str, str | bytes]
-"""Paths of a program's files, with their contents."""
-
-
-class Output(NamedTuple):
-    """A piece of a program's output. `stream`: `stdout` or `stderr`; a terminal's is all `stdout`."""
-
-    stream: str
-    data: bytes
-
-
-class Program:
-    """A program that runs on a server: iterate over it for its output, until it has ended."""
-
-    def __init__(self, live: Live) -> None:
-        self._live = live
-
-    async def __aiter__(self) -> AsyncIterator[Output]:
-        """Yields the output as it comes. Raises Refused if the program cannot be run or followed any more."""
-        async for stream, data in self._live.output():
-            yield Output("stderr" if stream == STDERR else "stdout", data)
-
-    @property
-    def exit(self) -> m.Exit | None:
-        """How it ended: `reason`, `code`, `signal`, `limits_hit`, `usage`; None before that."""
-        return self._live.exit
-
-    async def write(self, data: str | bytes) -> None:
-        """Sends input; waits while the program takes none."""
-        raw = data.encode() if isinstance(data, str) else data
-        for begin in range(0, len(raw), PIECE):
-            await self._live.type(raw[begin : begin + PIECE])
-
-    async def end_input(self) -> None:
-        """Closes its standard input. For programs without a terminal."""
-        await self._live.end_input()
-
-    async def resize(self, cols: int, rows: int) -> None:
-        """Sets the size of its terminal."""
-        await self._live.resize(cols, rows)
-
-    async def signal(self, name: str) -> None:
-        """Sends a signal, by its name without SIG: `INT`, `TERM`, `KILL`."""
-        await self._live.signal(name)
 
 
 class Client:
@@ -77,6 +35,8 @@ class Client:
 
     def __init__(self, url: str, key: str = "") -> None:
         self._visit = Visit(url, key)
+        self._sessions: set[Session] = set()
+        self._following: set[asyncio.Task[None]] = set()  # of programs that were begun
 
     async def __aenter__(self) -> Self:
         await self._visit.__aenter__()
@@ -85,6 +45,10 @@ class Client:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        for task in self._following:
+            task.cancel()
+        await asyncio.gather(*self._following, return_exceptions=True)
+        await asyncio.gather(*(session.close() for session in self._sessions))
         await self._visit.__aexit__(kind, error, trace)
 
     async def languages(self) -> Sequence[LanguageView]:
@@ -103,7 +67,7 @@ class Client:
         if source is not None:
             document["source"] = source
         if files is not None:
-            rows = [m.File(path, _bytes(content)) for path, content in files.items()]
+            rows = messages_of(files)
             document["files"] = [{"path": one.path, "content_base64": one.content} for one in rows]
         status, text = await asked(self._visit, "api/run", msgspec.to_builtins(document))
         if status != 200:
@@ -121,33 +85,53 @@ class Client:
         env: Mapping[str, str] | None = None,
         terminal: tuple[int, int] | None = None,
     ) -> Program:
-        """Prepares a program, which begins when it is iterated over.
+        """Prepares a program in a session of its own, which begins when it is iterated over or written to.
 
-        `source`: the content of the file `entry`, which has to be named then; or `files`. `terminal`: columns
-        and rows of a terminal for it; None for pipes.
+        `source`: the content of the file `entry`, which has to be named then; or `files`, together about
+        1 MiB. `terminal`: columns and rows of a terminal for it; None for pipes.
         """
         given = dict(files or {})
-
-        def begin() -> m.Run:
-            rows = tuple(m.File(path, _bytes(content)) for path, content in given.items())
-            cols, lines = terminal or (None, None)
-            mode = "tty" if terminal else "pipe"
-            return m.Run(
-                CHANNEL,
-                mode,
-                files=rows,
-                entry=entry,
-                args=tuple(args),
-                env=dict(env or {}),
-                cols=cols,
-                rows=lines,
-            )
-
         if source is not None:
             if entry is None:
                 raise Refused("name the entry of the source, for example main.py")
             given[entry] = source
-        return Program(Live(self._visit, language, begin))
+        message = run_message(CHANNEL, given, entry, args, env, None, terminal)
+        live = Live(self._visit, language, lambda: message)
+
+        def begin() -> None:
+            task = live.begin()
+            self._following.add(task)
+            task.add_done_callback(self._following.discard)
+
+        return Program(live.channel, live.output, begin)
+
+    async def open(
+        self,
+        language: str,
+        *,
+        files: Files | None = None,
+        limits: Mapping[str, int] | None = None,
+        group: Group | bool = False,
+        member: str | None = None,
+        room: str | None = None,
+    ) -> Session:
+        """Opens a session, waiting for a place; it lives until its `close`, or the end of this client.
+
+        `files`: to begin with. `limits`: `memory_bytes` and others of docs/protocol.md. `group`: True for a
+        new private network, that of another session (`Session.group`) to join it. `member`: the host name
+        there. `room`: whose teachers may watch.
+        """
+        fields: dict[str, Any] = {"files": messages_of(files or {}), "limits": dict(limits or {})}
+        fields |= {"member": member, "room": room, "network": "group" if group else "none"}
+        if isinstance(group, Group):
+            fields |= {"group": group.id, "group_token": group.token}
+        session = Session(self._visit, language, fields, self._sessions.discard)
+        self._sessions.add(session)
+        try:
+            return await session.begin()
+        except BaseException:
+            self._sessions.discard(session)
+            raise
 
     async def batch(
         self, document: dict[str, Any], told: Callable[[dict[str, Any]], None] = lambda _: None
@@ -157,7 +141,3 @@ class Client:
         `document`: the request. `told`: is called with each verdict as it comes, once.
         """
         return await grading.grade(self._visit, document, told)
-
-
-def _bytes(content: str | bytes) -> bytes:
-    return content.encode() if isinstance(content, str) else content

@@ -88,6 +88,7 @@ class Peer:
         self.opened: m.Opened | None = None
         self.close_code: int | None = None
         self.on_output: Callable[[codec.OutputFrame], None] | None = None
+        self.on_gap: Callable[[m.Gap], None] | None = None
         self.on_opened: Callable[[m.Opened], None] | None = None
         self._told: frozenset[int] = frozenset()  # the channels whose cursor the server was told
         self._broken: str | None = None
@@ -207,6 +208,8 @@ class Peer:
                 one.gaps.append(message)
                 self._expect(message.from_ == one.end, f"a gap from {message.from_} after {one.end}")
                 one.start = message.to - len(one.data)
+                if self.on_gap is not None:
+                    self.on_gap(message)
             case m.Exit():
                 one = self.channel(message.channel)
                 self._expect(message.offset == one.end, f"an exit at {message.offset} after {one.end}")

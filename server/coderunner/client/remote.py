@@ -21,9 +21,10 @@ from coderunner.client.asking import asked
 from coderunner.client.copying import bring_files
 from coderunner.client.errands import OTHERS
 from coderunner.client.kept import Kept, Store
-from coderunner.client.live import CHANNEL, Live, Place, Refused
+from coderunner.client.line import Place
+from coderunner.client.live import CHANNEL, Live
 from coderunner.client.peer import Unexpected
-from coderunner.client.refused import printable, refusal
+from coderunner.client.refused import Refused, printable, refusal
 from coderunner.client.rest import Rest
 from coderunner.client.visit import Visit
 from coderunner.schema import messages as m
@@ -379,8 +380,8 @@ async def _type(live: Live, terminals: bool, given: bytes | None, *, watches: bo
 
 async def _show(live: Live) -> None:
     async with contextlib.aclosing(live.output()) as output:
-        async for stream, data in output:
-            await terminal.written(2 if stream == STDERR else 1, data)
+        async for piece in output:
+            await terminal.written(2 if piece.stream == STDERR else 1, piece.data)
 
 
 def _code(reason: str, code: int | None, name: str | None) -> int:

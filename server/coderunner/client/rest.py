@@ -13,7 +13,7 @@ from urllib.parse import quote
 import aiohttp
 from yarl import URL
 
-from coderunner.client.live import Place
+from coderunner.client.line import Place
 from coderunner.schema import messages as m
 
 SECONDS = 30.0

@@ -11,7 +11,7 @@ from typing import Any
 from coderunner.attack.case import Group
 from coderunner.attack.stage import Stage
 from coderunner.client import rest
-from coderunner.client.live import Place
+from coderunner.client.line import Place
 from coderunner.client.rest import Answer, Rest
 
 GROUP = Group("requests")

@@ -1,0 +1,178 @@
+"""A program or shell on a channel of a session, as its caller sees it: no lost connection shows."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, Callable
+from typing import NamedTuple
+
+import aiohttp
+
+from coderunner.client.peer import Channel, Peer
+from coderunner.client.refused import Refused
+from coderunner.schema import messages as m
+from coderunner.wire.flow import INPUT_WINDOW
+from coderunner.wire.journal import STDOUT
+
+PIECE = 16 * 1024  # bytes of a frame of input
+
+
+class Piece(NamedTuple):
+    """Output. `end`: the offset behind it; `lost`: bytes that are missing before it, of a terminal whose
+    program printed more than is kept while the server was away."""
+
+    end: int
+    stream: int
+    data: bytes
+    lost: int
+
+
+class ProgramChannel:
+    """Its output in order, and input that is sent again after a lost connection.
+
+    `number`: the channel's. `start`: makes the message that begins the program.
+    """
+
+    def __init__(self, number: int, start: Callable[[], m.Run | m.Shell]) -> None:
+        self.number, self.start = number, start
+        self.received = Channel()
+        self.exit: m.Exit | None = None
+        self.failed: Refused | None = None  # why it cannot be run or followed any more
+        self._peer: Peer | None = None  # only while the program can be spoken to
+        # Bounded by the server, which sends no more than its window ahead of what was confirmed.
+        self._queue: asyncio.Queue[Piece | None] = asyncio.Queue()
+        self._lost = 0
+        self._typed = bytearray()  # input that the server has not confirmed
+        self._base = self._sent = 0  # offsets of its first byte, and of the next byte to send
+        self._size: m.Resize | None = None
+        self._ends: int | None = None  # offset where the input ends, if it does
+        self._room = asyncio.Event()
+        self._sending = asyncio.Lock()
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more comes of it."""
+        return self.exit is not None or self.failed is not None
+
+    # --- output ------------------------------------------------------------------------------------------
+
+    async def output(self) -> AsyncGenerator[Piece, None]:
+        """Yields the output until the program has ended; then `exit` is set. Raises Refused.
+
+        What was yielded is confirmed to the server when the next is asked for."""
+        while (piece := await self._queue.get()) is not None:
+            yield piece
+            # Only now: what a user has not seen is sent again after a lost connection.
+            await self._send(m.Ack(self.number, piece.end))
+        self._queue.put_nowait(None)  # for whoever asks again
+        if self.failed is not None:
+            raise self.failed
+
+    async def confirm_exit(self) -> None:
+        """Lets the server forget the program, whose output was consumed."""
+        await self._send(m.Ack(self.number, self.received.end, exit=True))
+
+    # --- input -------------------------------------------------------------------------------------------
+
+    async def type(self, data: bytes) -> None:
+        """Sends at most PIECE bytes of input; waits while the server has no room for more. A program that has
+        ended takes none: it is dropped."""
+        # What is kept for sending again is bounded by the window, too.
+        while len(self._typed) + len(data) > INPUT_WINDOW and not self.over:
+            self._room.clear()
+            await self._room.wait()
+        if not self.over:
+            self._typed += data
+            await self._pump()
+
+    async def end_input(self) -> None:
+        """Closes standard input behind what was typed. In the mode `pipe` only."""
+        self._ends = self._base + len(self._typed)
+        await self._pump()
+
+    async def resize(self, cols: int, rows: int) -> None:
+        """Sets the terminal's size; while the server is away, for when it is back."""
+        self._size = m.Resize(self.number, cols, rows)
+        await self._send(self._size)
+
+    async def signal(self, name: str) -> None:
+        """Sends a signal to the program, as `INT`; none while the server is away."""
+        await self._send(m.Signal(self.number, name))
+
+    async def kill(self) -> None:
+        """Ends it with all of its processes; nothing while the server is away."""
+        await self._send(m.Kill(self.number))
+
+    async def _pump(self) -> None:
+        """Sends what of the input was not sent on this connection."""
+        async with self._sending:
+            while self._peer is not None and self._sent < self._base + len(self._typed):
+                begin = self._sent - self._base
+                piece = bytes(self._typed[begin : begin + PIECE])
+                self._sent += len(piece)
+                with contextlib.suppress(ConnectionError, aiohttp.ClientError):
+                    await self._peer.input(self.number, piece, offset=self._sent - len(piece))
+            if self._ends is not None and self._sent == self._ends:
+                await self._send(m.Eof(self.number, self._ends))
+
+    async def _send(self, message: m.ClientMessage) -> None:
+        with contextlib.suppress(ConnectionError, aiohttp.ClientError):
+            if self._peer is not None:
+                await self._peer.send(message)
+
+    # --- what the connection tells -----------------------------------------------------------------------
+
+    async def reached(self, peer: Peer, known: m.ChannelView | None) -> None:
+        """The program can be spoken to on this connection. `known`: what the server says of it, None if it
+        was begun just now."""
+        if known is not None:
+            # The server says what it has; everything behind it is sent again.
+            self._confirmed(known.input_offset)
+        self._sent = self._base if known is None else known.input_offset
+        self._peer = peer
+        if self._size is not None:
+            await self._send(self._size)
+        await self._pump()
+
+    def left(self) -> None:
+        """The connection is lost."""
+        self._peer = None
+
+    def take(self, stream: int, data: bytes, end: int) -> None:
+        """Output has arrived, which ends at this offset."""
+        self._queue.put_nowait(Piece(end, stream, data, self._lost))
+        self._lost = 0
+
+    def skip(self, gap: m.Gap) -> None:
+        """Output was lost. `restore` are the sequences that set a terminal's modes again."""
+        self._lost += gap.to - gap.from_
+        self.take(STDOUT, (gap.restore or "").encode(), gap.to)
+
+    def look(self) -> None:
+        """Notes what else has arrived."""
+        self._confirmed(self.received.in_ack)
+        if self.over:
+            return
+        if self.received.refused is not None:
+            refused = self.received.refused
+            self.fail(Refused(refused.message, retryable=refused.retryable))
+        elif self.received.exit is not None:
+            self.exit = self.received.exit
+            self._end()
+
+    def fail(self, why: Refused) -> None:
+        """It cannot be followed any more."""
+        if not self.over:
+            self.failed = why
+            self._end()
+
+    def _end(self) -> None:
+        self._queue.put_nowait(None)
+        self._room.set()
+
+    def _confirmed(self, offset: int) -> None:
+        if offset > self._base:
+            del self._typed[: offset - self._base]
+            self._base = offset
+            self._room.set()

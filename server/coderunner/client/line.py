@@ -1,0 +1,255 @@
+"""A session on a server, held through lost connections and restarts of the server."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections.abc import Awaitable, Callable
+from typing import Any, NamedTuple
+
+import aiohttp
+
+from coderunner.client.channel import ProgramChannel
+from coderunner.client.peer import Peer, Unexpected, random_id
+from coderunner.client.refused import Refused
+from coderunner.client.visit import Visit
+from coderunner.core.codec import OutputFrame
+from coderunner.schema import messages as m
+
+# Longer than a restart of the server takes.
+RECONNECT_SECONDS = 120.0  # seconds for which a server that was there is looked for
+ADMITTED_SECONDS = 3600.0  # the longest that a place in a queue is waited for; the server's own bound is less
+ANSWER_SECONDS = 30.0  # for the answer to `attach`
+# Otherwise a server that accepts and drops each connection would be tried for ever.
+STEADY = 5.0  # seconds after which a connection counts as one that holds
+HEARTBEAT = 15.0  # seconds of silence after which a connection is examined
+
+
+class Place(NamedTuple):
+    """Where a session is: its id, and its token."""
+
+    session: str
+    token: str
+
+
+class Line:
+    """The connection to a session of one's own, or to the one at `place`, whose programs run already.
+
+    `fields`: others of the message `open`. `bring`: is awaited with the place of the session before a
+    program begins, perhaps more than once. `role`: `watch` to look on only. `begun`: is called with the
+    place of a session that was opened. `told`: is called with a sentence for the user while the session
+    cannot be reached, and with "" when it can again. `noticed`: is called with the server's notices.
+    """
+
+    def __init__(
+        self,
+        visit: Visit,
+        language: str,
+        told: Callable[[str], None] = lambda _: None,
+        *,
+        fields: dict[str, Any] | None = None,
+        place: Place | None = None,
+        role: str | None = None,
+        begun: Callable[[Place], None] = lambda _: None,
+        noticed: Callable[[str], None] = lambda _: None,
+        bring: Callable[[Place], Awaitable[None]] | None = None,
+    ) -> None:
+        self.channels: dict[int, ProgramChannel] = {}
+        self.place = place
+        self.opened: m.Opened | None = None
+        self.over = False  # the server has no such session any more
+        self.failed: Refused | None = None  # why it is not followed any more
+        self.since = 0.0  # when the session could be spoken to, on the loop's clock
+        self._visit, self._language, self._fields, self._told = visit, language, fields or {}, told
+        self._known, self._role, self._begun = place is not None, role, begun
+        self._noticed, self._bring = noticed, bring
+        self._client, self._nonce = random_id(), random_id()
+        self._there = False  # whether the server has answered once
+        self._peer: Peer | None = None  # only while the session can be spoken to
+        self._starting = asyncio.Lock()
+        # Programs whose end was confirmed, with the offset of it: the server may not have heard that yet.
+        self._done: dict[int, int] = {}
+
+    @property
+    def peer(self) -> Peer | None:
+        """The connection; None while the session cannot be spoken to."""
+        return self._peer if self._peer is not None and self._peer.close_code is None else None
+
+    async def begin(self, channel: ProgramChannel) -> None:
+        """Starts a program, at once or when the server is there again. Raises Refused."""
+        async with self._starting:
+            if self.failed is not None:
+                raise self.failed
+            self.channels[channel.number] = channel
+            if self._peer is not None:
+                with contextlib.suppress(ConnectionError, aiohttp.ClientError):
+                    await self._start(self._peer, channel)
+
+    async def finish(self, channel: ProgramChannel) -> None:
+        """Forgets a program that has ended."""
+        if self.channels.pop(channel.number, None) is not None:
+            self._done[channel.number] = channel.received.end
+            await channel.confirm_exit()
+
+    async def send(self, message: m.ClientMessage) -> None:
+        """Sends a message of the session; nothing while the server is away."""
+        with contextlib.suppress(ConnectionError, aiohttp.ClientError):
+            if self._peer is not None:
+                await self._peer.send(message)
+
+    async def follow(self, over: Callable[[], bool]) -> None:
+        """Holds the session until `over()` is true, which is looked at when something has arrived. Then, or
+        when it raises, no program of it can be followed any more. Raises Refused."""
+        why = Refused("the session is over")
+        try:
+            await self._hold(over)
+        except Refused as error:
+            why = error
+            raise
+        finally:
+            self.failed = why
+            for channel in self.channels.values():
+                channel.fail(why)
+
+    async def _hold(self, over: Callable[[], bool]) -> None:
+        loop = asyncio.get_running_loop()
+        due, pause = loop.time() + RECONNECT_SECONDS, 0.1
+        while not await self._attempt(over):
+            # It was connected, so RECONNECT_SECONDS starts again; but not if each connection is lost at once.
+            if self._peer is not None and loop.time() - self.since > STEADY:
+                due, pause = loop.time() + RECONNECT_SECONDS, 0.1
+            self._peer = None
+            if loop.time() > due:
+                raise Refused(f"the server at {self._visit.place} cannot be reached any more", retryable=True)
+            self._told("the connection is lost; connecting again")
+            # Random, so that the clients of a server that restarts do not come back at the same moment.
+            await asyncio.sleep(pause * random.uniform(0.5, 1.0))
+            pause = min(pause * 2, 5.0)
+
+    # --- a connection ------------------------------------------------------------------------------------
+
+    async def _attempt(self, over: Callable[[], bool]) -> bool:
+        """One connection; True when all is over, False to try again. Raises Refused."""
+        path = "ws" if self.place is None else f"ws/{self.place.session}"
+        try:
+            peer = await self._visit.connected(path, client=self._client, heartbeat=HEARTBEAT)
+        except aiohttp.WSServerHandshakeError as error:
+            # A proxy answers with 502 to 504 while the server restarts; 429 is a limit of rate.
+            later = error.status >= 500 or error.status == 429
+            if not (later and self._there):
+                told = f"{self._visit.place} refuses: {error.status} {error.message}"
+                raise Refused(told, retryable=later) from None
+            return False
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            if not self._there:
+                raise Refused(f"no server answers at {self._visit.place}: {error}", retryable=True) from None
+            return False
+        self._there = True
+        peer.acks = peer.keep = False
+        peer.on_output, peer.on_gap = self._on_output, self._on_gap
+        try:
+            return await self._converse(peer, over)
+        except Unexpected:
+            self._look_for_end(peer)
+            return False
+        except (ConnectionError, aiohttp.ClientError):
+            return False
+        finally:
+            for channel in self.channels.values():
+                channel.left()
+            await peer.disconnect()
+
+    async def _converse(self, peer: Peer, over: Callable[[], bool]) -> bool:
+        views: dict[int, m.ChannelView] = {}
+        if self.place is None:
+            # The nonce makes it safe to repeat: the server returns the session that it has opened for it.
+            wanted = m.Open(self._language, self._client, nonce=self._nonce, **self._fields)
+            await peer.send(wanted)
+            await peer.wait(lambda: self._admitted(peer), ADMITTED_SECONDS, "session")
+        else:
+            for number, known in self.channels.items():
+                peer.channels[number] = known.received
+            for number, end in self._done.items():
+                peer.channel(number).start = end
+            session, token = self.place
+            ends = {number: one.end for number, one in peer.channels.items() if one.end}
+            await peer.send(m.Attach(session, token, self._client, role=self._role, cursors=ends))
+            attached = await peer.wait(lambda: self._attached(peer), ANSWER_SECONDS, "answer to attach")
+            if not isinstance(attached, m.Attached):
+                return False  # not yet: the container has not answered a new server
+            views = {one.channel: one for one in attached.channels}
+            self._done = {number: end for number, end in self._done.items() if number in views}
+            for number, end in self._done.items():
+                await peer.send(m.Ack(number, end, exit=True))
+        if self._known and not views.keys() & self.channels.keys():
+            raise Refused("nothing runs in this session that this command could show")
+        async with self._starting:
+            for channel in list(self.channels.values()):
+                view = views.get(channel.number)
+                if view is not None:
+                    await channel.reached(peer, view)
+                elif not channel.over:
+                    await self._start(peer, channel)
+            self._peer = peer
+        self.since = asyncio.get_running_loop().time()
+        self._told("")
+        await peer.wait(lambda: self._looked(peer, over), float("inf"), "end")
+        return True
+
+    async def _start(self, peer: Peer, channel: ProgramChannel) -> None:
+        if self._bring is not None and self.place is not None:
+            await self._bring(self.place)
+        peer.channels[channel.number] = channel.received
+        await peer.send(channel.start())
+        await channel.reached(peer, None)
+
+    def _on_output(self, frame: OutputFrame) -> None:
+        channel = self.channels.get(frame.channel)
+        if channel is not None:
+            channel.take(frame.stream, frame.payload, frame.offset + len(frame.payload))
+
+    def _on_gap(self, gap: m.Gap) -> None:
+        channel = self.channels.get(gap.channel)
+        if channel is not None:
+            channel.skip(gap)
+
+    def _admitted(self, peer: Peer) -> bool:
+        if peer.opened is not None:
+            self.opened = peer.opened
+            self.place = Place(peer.opened.session, peer.opened.token)
+            self._begun(self.place)
+        for one in peer.messages:
+            if isinstance(one, m.ErrorMessage):
+                raise Refused(one.message, retryable=one.retryable)
+            if isinstance(one, m.Queued):
+                self._told(f"waiting for a place: number {one.position}")
+        peer.messages.clear()
+        return self.place is not None
+
+    def _attached(self, peer: Peer) -> m.Attached | m.ErrorMessage | None:
+        for one in peer.messages:
+            # A retryable error: the server has restarted, and has not found the container yet.
+            if isinstance(one, m.ErrorMessage) and not one.retryable:
+                self.over = one.code == "no_session"
+                raise Refused(f"the session is over: {one.message}")
+            if isinstance(one, m.Attached | m.ErrorMessage):
+                return one
+        return None
+
+    def _looked(self, peer: Peer, over: Callable[[], bool]) -> bool:
+        """Looks at what came; whether all is over. Raises Refused if the session was ended."""
+        for channel in list(self.channels.values()):
+            channel.look()
+        self._look_for_end(peer)
+        peer.messages.clear()
+        return over()
+
+    def _look_for_end(self, peer: Peer) -> None:
+        """Raises Refused if the server has said why it ends the session."""
+        for one in peer.messages:
+            if isinstance(one, m.Notice):
+                self._noticed(one.message if one.code != "operator" else f"the operator: {one.message}")
+            if isinstance(one, m.Closed):
+                self.over = True
+                raise Refused(f"the session was ended: {one.reason}")

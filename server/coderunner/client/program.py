@@ -1,0 +1,73 @@
+"""A program or shell that runs on a server, as users of the library have it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from typing import NamedTuple
+
+from coderunner.client.channel import PIECE, Piece, ProgramChannel
+from coderunner.schema import messages as m
+from coderunner.wire.journal import STDERR
+
+
+class Output(NamedTuple):
+    """A piece of a program's output. `stream`: `stdout` or `stderr`; a terminal's is all `stdout`. `lost`:
+    bytes that are missing before it, of a terminal whose program printed more than is kept (1 MiB) while the
+    server was away; then `data` sets the terminal's modes again."""
+
+    stream: str
+    data: bytes
+    lost: int = 0
+
+
+class Program:
+    """A program that runs on a server: iterate over it for its output, until it has ended.
+
+    `output`: makes the iterator of it. `begin`: is called before input is sent.
+    """
+
+    def __init__(
+        self,
+        channel: ProgramChannel,
+        output: Callable[[], AsyncGenerator[Piece, None]],
+        begin: Callable[[], object] = lambda: None,
+    ) -> None:
+        self._channel, self._output, self._begin = channel, output, begin
+
+    async def __aiter__(self) -> AsyncIterator[Output]:
+        """Yields the output as it comes. Raises Refused if the program cannot be run or followed any more.
+
+        It is paused while it is 256 KiB ahead of who iterates."""
+        async with contextlib.aclosing(self._output()) as output:
+            async for piece in output:
+                if piece.data or piece.lost:
+                    yield Output("stderr" if piece.stream == STDERR else "stdout", piece.data, piece.lost)
+
+    @property
+    def exit(self) -> m.Exit | None:
+        """How it ended: `reason`, `code`, `signal`, `limits_hit`, `usage`; None before that."""
+        return self._channel.exit
+
+    async def write(self, data: str | bytes) -> None:
+        """Sends input; waits while the program takes none. What it has not taken when it ends is dropped."""
+        self._begin()
+        raw = data.encode() if isinstance(data, str) else data
+        for begin in range(0, len(raw), PIECE):
+            await self._channel.type(raw[begin : begin + PIECE])
+
+    async def end_input(self) -> None:
+        """Closes its standard input. For programs without a terminal."""
+        await self._channel.end_input()
+
+    async def resize(self, cols: int, rows: int) -> None:
+        """Sets the size of its terminal."""
+        await self._channel.resize(cols, rows)
+
+    async def signal(self, name: str) -> None:
+        """Sends a signal, by its name without SIG: `INT`, `TERM`, `KILL`; none while the server is away."""
+        await self._channel.signal(name)
+
+    async def kill(self) -> None:
+        """Ends it with all processes that it began; nothing while the server is away."""
+        await self._channel.kill()

@@ -1,0 +1,243 @@
+"""A session that its caller holds: several programs and shells in one container, and its files."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+from urllib.parse import quote
+
+import aiohttp
+import msgspec
+
+from coderunner.client.channel import Piece, ProgramChannel
+from coderunner.client.line import RECONNECT_SECONDS, Line, Place
+from coderunner.client.program import Program
+from coderunner.client.refused import Refused, refusal
+from coderunner.client.rest import Answer, Rest
+from coderunner.client.visit import Visit
+from coderunner.schema import messages as m
+from coderunner.schema.answers import FileEntry, FileList
+
+Files = Mapping[str, str | bytes]
+"""Paths of files, with their contents."""
+
+CLOSE_SECONDS = 15.0  # for which a server that is away is asked to end a session
+PAUSE = 0.5  # seconds between two attempts
+
+
+class Group(NamedTuple):
+    """A private network that sessions share. `token`: who has it may join."""
+
+    id: str
+    token: str
+
+
+class Workspace:
+    """The files of a session. A request is repeated while the server restarts."""
+
+    def __init__(self, visit: Visit, place: Place) -> None:
+        self._place, self._rest = visit.place, Rest(visit.url, place, visit.http)
+
+    async def put(self, path: str, content: str | bytes) -> None:
+        """Writes a file, and the folders above it; what was there is replaced. Raises Refused."""
+        await self.ask("PUT", f"/files/{quote(path)}", content_of(content))
+
+    async def get(self, path: str) -> bytes:
+        """The content of a file. Raises Refused."""
+        return (await self.ask("GET", f"/files/{quote(path)}")).body
+
+    async def list(self) -> Sequence[FileEntry]:
+        """All files and folders, sorted by `path`. Raises Refused, also if there are too many to list."""
+        found = msgspec.json.decode((await self.ask("GET", "/files")).body, type=FileList)
+        if not found.complete:
+            raise Refused("the session has too many files to be listed")
+        return found.files
+
+    async def ask(
+        self, method: str, path: str, body: bytes | None = None, seconds: float = RECONNECT_SECONDS
+    ) -> Answer:
+        """The answer to a request that may be repeated, for `seconds` while the server is away. Raises
+        Refused."""
+        loop = asyncio.get_running_loop()
+        due = loop.time() + seconds
+        while True:
+            try:
+                answer = await self._rest(method, path, body)
+                if answer.status < 300:
+                    return answer
+                why = refusal(self._place, answer.status, answer.body.decode(errors="replace"))
+                # 503: also of a server that has restarted, and has not found the container yet.
+                if not (answer.status in (502, 503, 504) and why.retryable):
+                    raise why
+            except (aiohttp.ClientError, OSError, TimeoutError) as error:
+                told = str(error) or type(error).__name__
+                why = Refused(
+                    f"the server at {self._place} cannot be reached any more: {told}", retryable=True
+                )
+            if loop.time() > due:
+                raise why
+            await asyncio.sleep(PAUSE)
+
+
+class Session:
+    """A container of one's own on a server, with its programs and files. `Client.open` opens one.
+
+    An async context manager, which ends it. A lost connection or a restart of the server does not show:
+    output, input and files go on where they were.
+    """
+
+    def __init__(
+        self, visit: Visit, language: str, fields: dict[str, Any], closed: Callable[[Session], None]
+    ) -> None:
+        """`fields`: of the message `open`. `closed`: is called when it was closed."""
+        self._visit, self._closed = visit, closed
+        self._opened = asyncio.Event()
+        self._line = Line(visit, language, fields=fields, begun=lambda _: self._opened.set())
+        self._following: asyncio.Task[None] | None = None
+        self._channels = 0
+
+    async def begin(self) -> Self:
+        """Opens it; waits for a place. For `Client.open`. Raises Refused."""
+        self._following = asyncio.create_task(self._line.follow(lambda: False), name="session-follow")
+        opened = asyncio.create_task(self._opened.wait(), name="session-open")
+        try:
+            await asyncio.wait((self._following, opened), return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            await self.close()
+            raise
+        finally:
+            opened.cancel()
+        if not self._opened.is_set():
+            await self._following  # raises why
+        return self
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    @property
+    def id(self) -> str:
+        """Its id on the server."""
+        return self._is.session
+
+    @property
+    def group(self) -> Group | None:
+        """Its private network, for `Client.open` of others; None without one."""
+        opened = self._is
+        return Group(opened.group, opened.group_token) if opened.group and opened.group_token else None
+
+    @property
+    def member(self) -> str | None:
+        """The host name by which the others of its group reach it."""
+        return self._is.member
+
+    @property
+    def files(self) -> Workspace:
+        """Its files."""
+        return Workspace(self._visit, Place(self._is.session, self._is.token))
+
+    async def run(
+        self,
+        entry: str | None = None,
+        *,
+        files: Files | None = None,
+        args: Sequence[str] = (),
+        env: Mapping[str, str] | None = None,
+        limits: Mapping[str, int] | None = None,
+        terminal: tuple[int, int] | None = None,
+    ) -> Program:
+        """Starts a program, of which at most eight run at one time. Raises Refused if the session is over;
+        what is wrong with the program is raised where its output is read.
+
+        `entry`: the file to start with; by default the language's own. `files`: are written first; together
+        about 1 MiB, more by `files.put`. `limits`: `wall_ms`, `cpu_ms`, `output_bytes`, `memory_bytes`,
+        `pids`. `terminal`: columns and rows of a terminal for it; None for pipes.
+        """
+        number = self._next()
+        message = run_message(number, files or {}, entry, args, env, limits, terminal)
+        return await self._started(number, message)
+
+    async def shell(self, terminal: tuple[int, int] = (80, 24), *, repl: bool = False) -> Program:
+        """Starts a shell; with `repl` the language's own prompt. Raises as `run`."""
+        number = self._next()
+        return await self._started(number, m.Shell(number, *terminal, repl=repl))
+
+    async def extend(self) -> None:
+        """Restarts its idle time."""
+        await self._line.send(m.Extend())
+
+    async def close(self) -> None:
+        """Ends it, with its programs and files."""
+        if self._following is None:
+            return
+        following, self._following = self._following, None
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
+        self._closed(self)
+        place = self._line.place
+        if place is not None and not self._line.over:
+            # What is refused has ended already, or is ended by the visit's end.
+            with contextlib.suppress(Refused):
+                await Workspace(self._visit, place).ask("DELETE", "", seconds=CLOSE_SECONDS)
+                self._visit.leave(place.session)
+
+    @property
+    def _is(self) -> m.Opened:
+        assert self._line.opened is not None  # `begin` has returned
+        return self._line.opened
+
+    def _next(self) -> int:
+        self._channels += 1
+        return self._channels
+
+    async def _started(self, number: int, message: m.Run | m.Shell) -> Program:
+        channel = ProgramChannel(number, lambda: message)
+        await self._line.begin(channel)
+        return Program(channel, lambda: self._output(channel))
+
+    async def _output(self, channel: ProgramChannel) -> AsyncGenerator[Piece, None]:
+        async with contextlib.aclosing(channel.output()) as output:
+            async for piece in output:
+                yield piece
+        await self._line.finish(channel)
+
+
+def run_message(
+    number: int,
+    files: Files,
+    entry: str | None,
+    args: Sequence[str],
+    env: Mapping[str, str] | None,
+    limits: Mapping[str, int] | None,
+    terminal: tuple[int, int] | None,
+) -> m.Run:
+    """The message that starts a program on a channel."""
+    cols, rows = terminal or (None, None)
+    return m.Run(
+        number,
+        "tty" if terminal else "pipe",
+        files=messages_of(files),
+        entry=entry,
+        args=tuple(args),
+        env=dict(env or {}),
+        cols=cols,
+        rows=rows,
+        limits=dict(limits or {}),
+    )
+
+
+def messages_of(files: Files) -> tuple[m.File, ...]:
+    """Files as messages have them."""
+    return tuple(m.File(path, content_of(content)) for path, content in files.items())
+
+
+def content_of(content: str | bytes) -> bytes:
+    """The bytes of a file's content; text as UTF-8."""
+    return content.encode() if isinstance(content, str) else content
