@@ -557,8 +557,11 @@ def _mcp(arguments: argparse.Namespace) -> int:
 
 def _operator(arguments: argparse.Namespace) -> int:
     from coderunner.client import operate  # here, as the import would delay `serve`
+    from coderunner.client.kept import Store
 
-    _choose(arguments, None)
+    # Without an address they are for this machine's server, whatever `login` has chosen for programs.
+    named = arguments.url or os.environ.get("CODERUNNER_URL")
+    _choose(arguments, Store(os.environ) if named else None)
     if not arguments.url and not arguments.bearer:  # this machine's server, whose settings are here
         arguments.bearer = _load(arguments).admin_key or ""
     return operate.main(arguments, _server(arguments), arguments.bearer)

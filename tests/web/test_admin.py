@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import re
 import time
 
@@ -13,6 +14,7 @@ import pytest
 from msgspec.structs import replace
 
 from coderunner import cli
+from coderunner.client.kept import Login, Store
 from coderunner.client.live import Live
 from coderunner.client.refused import Refused
 from coderunner.client.visit import Visit
@@ -458,6 +460,23 @@ class TestCommands:
         assert (await command("ps", "--url", "ftp://x"))[0] == 2
         code, _, problem = await command("ps", "--url", "http://user:hidden@127.0.0.1:9/")
         assert (code, "hidden" in problem) == (2, False)
+
+    async def test_the_key_of_a_login_is_for_the_server_that_is_named(
+        self, room, command, monkeypatch, tmp_path
+    ):
+        monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+        monkeypatch.delenv("CODERUNNER_KEY")
+        assert (await command("ps"))[0] == 1  # nobody has logged in
+        Store(os.environ).log_in(Login(room.url, KEY))
+        assert (await command("ps"))[0] == 0
+        monkeypatch.delenv("CODERUNNER_URL")
+        assert (await command("ps", "--url", room.url))[0] == 0
+        # It is shown to that server alone, and does not say which one is meant.
+        Store(os.environ).log_in(Login("http://127.0.0.1:9/", KEY))
+        assert (await command("ps", "--url", room.url))[0] == 1
+        Store(os.environ).log_in(Login(room.url, KEY))
+        monkeypatch.setenv("PORT", "9")
+        assert (await command("--env-file", "/dev/null", "ps"))[0] == 75
 
     async def test_coderunner_run_tells_a_notice_and_the_reason_of_the_end(self, room):
         said: list[str] = []
