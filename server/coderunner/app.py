@@ -52,7 +52,7 @@ from coderunner.store.address import address
 from coderunner.store.store import Store
 from coderunner.takeover import take_over
 from coderunner.tasks import Tasks
-from coderunner.web import guard
+from coderunner.web import guard, mcp
 from coderunner.web.admin.room import Room, room_of
 from coderunner.web.keys import SOCKETS, Parts
 from coderunner.web.listen import bound, listening
@@ -231,7 +231,17 @@ async def _listen(
 
         with usable(Path(parts.settings.state_dir)):  # where Jobe's files are
             facades.install(app)
-    return app, await stack.enter_async_context(listening(app, sockets, parts.settings.host))
+    agents = mcp.install(app) if parts.settings.mcp == "on" else None
+    url = await stack.enter_async_context(listening(app, sockets, parts.settings.host))
+    if agents is not None:
+        tasks.keep(functools.partial(agents.run, _from_here(url)), "mcp")
+    return app, url
+
+
+def _from_here(url: str) -> str:
+    """The address of this server for what is on this machine."""
+    # A server that listens on all addresses is reached over loopback.
+    return url.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
 
 
 @contextlib.contextmanager
@@ -247,8 +257,7 @@ def _recorded() -> Iterator[Records]:
 
 def _open_room(room: Room, url: str, builder: ImageBuilder, preparation: Preparation, tasks: Tasks) -> None:
     """Gives the operator's room what exists only once the server listens."""
-    # A server that listens on all addresses is reached over loopback.
-    room.load_tests.url = url.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
+    room.load_tests.url = _from_here(url)
     room.builder, room.prepare = builder, preparation.one
     tasks.start(room.load_tests.load(), "load-tests")
     tasks.keep(room.history.run, "history")

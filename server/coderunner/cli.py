@@ -535,7 +535,10 @@ def _completion(arguments: argparse.Namespace) -> int:
 
 def _mcp(arguments: argparse.Namespace) -> int:
     _, _, port = arguments.listen.rpartition(":")
-    if arguments.listen and not (port.isascii() and port.isdigit() and int(port) < 65536):
+    numbered = port.isascii() and port.isdigit() and int(port) < 65536
+    if arguments.of_server and not arguments.listen.startswith(UNIX):
+        raise CodeRunnerError("--of-server needs --listen unix:PATH")
+    if arguments.listen and not (numbered or arguments.of_server):
         raise CodeRunnerError(f"--listen {arguments.listen} must be an address and a port: 127.0.0.1:3001")
     if arguments.listen and arguments.bearer:  # whoever reaches it would have what this key allows
         raise CodeRunnerError("with --listen each caller sends a credential of its own: leave --bearer out")

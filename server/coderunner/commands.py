@@ -161,6 +161,10 @@ def _agents(commands: Commands, run: Mapping[str, Run]) -> None:
         " (default: standard input and output)",
     )  # fmt: skip
     agents.add_argument(
+        "--of-server", action="store_true",
+        help="for the process that a server with MCP=on starts: --listen unix:PATH; ends with standard input",
+    )  # fmt: skip
+    agents.add_argument(
         "--allow-host", action="append", default=[], metavar="HOST",
         help="a name by which it may be asked for, with its port unless that is usual; may be repeated",
     )  # fmt: skip

@@ -113,6 +113,8 @@ def _sleep(seconds: float, _real: Callable[[float], None] = time.sleep) -> None:
     _real(seconds)
 
 
-if __name__ == "sitecustomize":  # else a test reads what stands here
+# Else a test reads what stands here. The process that a server starts for agents has a loop of its own, in
+# which it imports their SDK: that delays no terminal.
+if __name__ == "sitecustomize" and "--of-server" not in sys.orig_argv:
     sys.addaudithook(_hook)
     time.sleep = _sleep  # before Python 3.13 it is no audit event

@@ -11,6 +11,7 @@ import sys
 import pytest
 
 from coderunner.commands import make_parser
+from coderunner.web.mcp import PATH
 from tests.harness import ROOT
 from tests.mcp.agents import ENVIRONMENT
 
@@ -47,8 +48,9 @@ def test_the_commands_are_ones():
         def __missing__(self, name):
             return lambda _: 0
 
-    (configuration,) = blocks("json")
-    args = json.loads(configuration)["mcpServers"]["coderunner"]["args"]
+    ours, remote = map(json.loads, blocks("json"))
+    assert remote["mcpServers"]["coderunner"]["url"].endswith(PATH)
+    args = ours["mcpServers"]["coderunner"]["args"]
     (listen,) = re.findall(r"^    coderunner (mcp .*?)\n\n", TEXT, re.M | re.S)
     for words in (args, listen.replace("\\\n", "").split()):
         make_parser(Any()).parse_args(words)

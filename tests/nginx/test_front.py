@@ -314,7 +314,8 @@ async def test_a_body_is_small_where_no_file_is_sent(front):
             # Of the facades, which this server does not have: what has a program or a file reaches it.
             ("submissions", 70_000, 404), ("submissions/batch", 70_000, 404), ("submissions/x", 70_000, 413),
             ("api/v2/execute", 70_000, 404), ("api/v2/piston/execute/", 70_000, 404),
-            ("jobe/index.php/restapi/files/x", 70_000, 404), ("api/v2/runtimes", 70_000, 413),
+            ("mcp", 70_000, 404), ("jobe/index.php/restapi/files/x", 70_000, 404),
+            ("api/v2/runtimes", 70_000, 413),
         ):  # fmt: skip
             async with http.put(front.url + path, data=b"x" * size) as answer:
                 assert answer.status == status, path

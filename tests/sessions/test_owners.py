@@ -84,6 +84,7 @@ OWNED = {
     "session-return": "tests/sessions/test_owners.py",
     "warm-container-removal": "tests/sessions/test_owners.py",
     "revoked-keys": "tests/web/test_faults.py",
+    "mcp": "tests/web/test_faults.py",
     "start": "tests/test_stopping.py",
     "end": "tests/test_stopping.py",
     "watch of the engine": "tests/test_stopping.py",

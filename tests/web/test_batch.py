@@ -103,9 +103,20 @@ int main(void) { int a, b, unused; return scanf("%d %d", &a, &b) == 2 && printf(
     # A compiler that a limit ends makes no program either: no case of it is an error of the program.
     times = "\n".join(f"#define A{n} {' '.join([f'A{n - 1}'] * 8)}" for n in range(1, 9))
     slow = f"#define A0 +1\n{times}\nint main(void) {{ return 0 A8; }}\n"
-    told = await graded(server, language="c", source=slow, cases=sums(2), limits={"wall_ms": 1000})
+    told = await graded(server, language="c", source=slow, cases=sums(2), compile_ms=1000)
     assert (told["end"], told["compile"]["failed"]) == ("compile_failed", True)
     assert verdicts(told) == ["not_run", "not_run"]
+
+
+async def test_the_limits_of_a_case_are_not_the_compilers(server):
+    # The library's headers alone take a compiler several times as long as the case may compute.
+    adds = (
+        "#include <bits/stdc++.h>\nint main() { int a, b, unused; std::cin >> a >> b; std::cout << a + b; }"
+    )
+    told = await graded(
+        server, language="cpp", source=adds, cases=sums(1), limits={"cpu_ms": 100, "output_bytes": 1024}
+    )
+    assert (told["end"], told["compile"]["failed"], verdicts(told)) == ("done", False, ["passed"])
 
 
 async def test_checkers(server):

@@ -29,6 +29,7 @@ from coderunner.sessions.session import Session
 from coderunner.store.store import Store
 from coderunner.web import connection
 from coderunner.web.handshake import Handshake
+from coderunner.web.mcp import Mcp
 from coderunner.web.tcp_limits import TcpConnections
 from tests.harness import attach, connect, docker, eventually, session
 from tests.inside import bash_settings
@@ -241,6 +242,7 @@ JOBS = {
     "adopt": (arrival, "adopt_all"),
     "keys": (app, "_watch_keys"),
     "revoked-keys": (app, "end_revoked"),
+    "mcp": (Mcp, "run"),
 }
 
 
@@ -260,7 +262,7 @@ async def test_a_fault_at_each_of_the_servers_own_jobs(tmp_path: Path, monkeypat
         return await adopt(*given)
 
     monkeypatch.setattr(arrival, "adopt_all", adopts)
-    settings = bash_settings(tmp_path, RELOAD="on", WATCHDOG_INTERVAL="1000")
+    settings = bash_settings(tmp_path, RELOAD="on", MCP="on", WATCHDOG_INTERVAL="1000")
 
     def told() -> set[str]:
         found = [getattr(one, "fields", {}) for one in caplog.records if one.levelname == "ERROR"]

@@ -275,7 +275,7 @@ class Batch(Work):
     async def _bench(self, opening: m.Open, run: m.Run) -> AsyncIterator[Bench]:
         spec = self._registry.check(opening, run)
         session = await self._open(opening)
-        bench = Bench(session, self.id, spec)
+        bench = Bench(session, self.id, spec, self._request.compile_ms)
         self._benches.add(bench)
         try:
             async with bench:

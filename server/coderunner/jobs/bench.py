@@ -16,13 +16,14 @@ from coderunner.jobs.job import feed, refusal
 from coderunner.jobs.typed import Typed
 from coderunner.jobs.verdicts import LOST, Outcome
 from coderunner.schema import messages as m
-from coderunner.schema.calls import Keep, ProgramSpec
+from coderunner.schema.calls import Keep, ProgramLimits, ProgramSpec
 from coderunner.schema.languages import Language
 from coderunner.sessions.session import Session
 
 # A frame has 16 bits for a channel's number.
 FIRST, LAST = 1, 60_000  # channel numbers; a session may use each number once
 BUSY_SECONDS, BUSY_TRIES = 0.05, 60  # pause and attempts while processes of the run before are being ended
+COMPILE_OUTPUT = 256 * 1024  # bytes that a compiler may print, at least
 NOTHING = ("true",)  # the command that runs after the compiler, if only that is wanted
 
 
@@ -47,12 +48,13 @@ class Bench:
     """Runs a program repeatedly in `session`, which nothing else may use, and which it ends when it is
     closed.
 
-    `client`: id of the attachment's client. `spec`: the program.
+    `client`: id of the attachment's client. `spec`: the program, with the limits of a run of it.
+    `compile_ms`: how long its compiler may take.
     """
 
-    def __init__(self, session: Session, client: str, spec: ProgramSpec) -> None:
+    def __init__(self, session: Session, client: str, spec: ProgramSpec, compile_ms: int) -> None:
         self.session = session
-        self._spec = spec
+        self._spec, self._compile_ms = spec, compile_ms
         # A quota that ended a program would look like a verdict on it; the batch is checked when it begins.
         session.charges.graded = True
         self._attachment = session.attach(client, "control", "control", {}, announce=False)
@@ -89,7 +91,8 @@ class Bench:
         if spec.first_phase == "compiling":
             # The agent has no command that compiles only: it runs `true` afterwards.
             only = tuple(replace(one, run=NOTHING) for one in spec.variants)
-            outcome = await self._run(replace(spec, run=NOTHING, variants=only, mode="pipe"), b"", ())
+            alone = replace(spec, run=NOTHING, variants=only, mode="pipe", limits=self._of_compiler())
+            outcome = await self._run(alone, b"", ())
             if outcome.exit.reason in LOST:
                 raise Lost
             if not outcome.compiled:
@@ -104,6 +107,17 @@ class Bench:
         bare = tuple(replace(one, compile=()) for one in spec.variants)
         self._spec = replace(spec, compile=(), variants=bare, restored=True)
         return outcome
+
+    def _of_compiler(self) -> ProgramLimits:
+        """The compiler's limits: those of a run would refuse programs for how long it takes, or what it
+        says."""
+        limits = self._spec.limits
+        return replace(
+            limits,
+            wall_ms=self._compile_ms,
+            cpu_ms=round(self._compile_ms * max(1.0, limits.cpus)),  # of all its processors
+            output_bytes=max(limits.output_bytes, COMPILE_OUTPUT),
+        )
 
     async def run(self, stdin: bytes, args: tuple[str, ...] = (), files: tuple[m.File, ...] = ()) -> Outcome:
         """Runs the program. `stdin`: its input. `args`: added to its own. `files`: added to the saved

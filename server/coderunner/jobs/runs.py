@@ -38,7 +38,7 @@ from coderunner.jobs.about import (
     submission,
 )
 from coderunner.jobs.batch import Batch
-from coderunner.jobs.bench import check_language
+from coderunner.jobs.bench import COMPILE_OUTPUT, check_language
 from coderunner.jobs.job import Job
 from coderunner.jobs.work import Work, not_stored, store
 from coderunner.logs import fields
@@ -173,7 +173,8 @@ class Runs:
         about = AboutBatch(
             **_of_all(language, caller, named, digest),
             # 4: shown output is in `stdout` and `stderr`, each in a record and in the answer.
-            room=len(wanted.cases) * (VERDICT + 4 * wanted.shown_bytes) + 4 * limits["output_bytes"],
+            room=len(wanted.cases) * (VERDICT + 4 * wanted.shown_bytes)
+            + 4 * max(limits["output_bytes"], COMPILE_OUTPUT),
             count=len(wanted.cases),
             request=replace(wanted, entry=wanted.entry or language.entry, limits=limits, checker=checker),
         )

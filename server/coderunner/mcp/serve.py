@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
+import shutil
+import socket
+import sys
+from pathlib import Path
 from typing import Any
 
 import uvicorn
 from mcp.server.mcpserver import MCPServer
 from mcp.server.transport_security import TransportSecuritySettings
 
-from coderunner.mcp.tools import tools
+from coderunner.mcp.tools import MAX_SESSIONS, tools
+from coderunner.schema.forms import UNIX
 
 MAX_BODY = 4 * 1024 * 1024  # bytes of a request
 MAX_CONNECTED = 256  # agents over HTTP at one time
+MAX_OF_SERVER = 1024  # sessions: the server has its own limit, and one for each caller
+BACKLOG = 512
 IDLE_SECONDS = 1800.0  # after which one that asks for nothing is forgotten
 
 
@@ -23,8 +31,11 @@ def main(arguments: argparse.Namespace, url: str) -> int:
 
 
 async def _main(arguments: argparse.Namespace, url: str) -> int:
-    async with tools(url, arguments.page or url, arguments.bearer) as server:
-        if arguments.listen:
+    most = MAX_OF_SERVER if arguments.of_server else MAX_SESSIONS
+    async with tools(url, arguments.page or url, arguments.bearer, most) as server:
+        if arguments.of_server:
+            await _of_server(server, Path(arguments.listen.removeprefix(UNIX)))
+        elif arguments.listen:
             await _http(server, arguments)
         else:
             await server.run_stdio_async()
@@ -51,3 +62,32 @@ async def _http(server: MCPServer[Any], arguments: argparse.Namespace) -> None:
         application, host=host.strip("[]"), port=int(port), log_level="warning", timeout_graceful_shutdown=3
     )
     await uvicorn.Server(config).serve()
+
+
+async def _of_server(server: MCPServer[Any], path: Path) -> None:
+    """Listens for the server that has started this process, which checks Host, Origin and callers; ends with
+    it. Removes the folder of the socket."""
+    application = server.streamable_http_app(
+        max_request_body_size=MAX_BODY,
+        max_sessions=MAX_CONNECTED,
+        session_idle_timeout=IDLE_SECONDS,
+        transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False),
+    )
+    config = uvicorn.Config(application, log_level="warning", lifespan="on", timeout_graceful_shutdown=1)
+    serving, reader = uvicorn.Server(config), asyncio.StreamReader()
+    protocol = asyncio.StreamReaderProtocol(reader)
+    await asyncio.get_running_loop().connect_read_pipe(lambda: protocol, sys.stdin)
+    try:
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(path))
+            listener.listen(BACKLOG)
+            print("listening", file=sys.stderr, flush=True)  # who connects now waits for the application
+            work = asyncio.create_task(serving.serve([listener]), name="mcp-serve")
+            ends = asyncio.create_task(reader.read(1), name="mcp-stdin")
+            await asyncio.wait((work, ends), return_when=asyncio.FIRST_COMPLETED)
+            ends.cancel()
+            serving.should_exit = True
+            await work
+    finally:
+        with contextlib.suppress(OSError):
+            shutil.rmtree(path.parent)

@@ -24,6 +24,7 @@ MAX_SESSIONS = 64  # of one process
 MOST_SECONDS = 60.0  # that a tool waits for a program
 MAX_READ = 256 * 1024  # bytes of a file that are returned
 BATCH_TRIES = 40  # of 90 seconds at most
+PAGE = "x-coderunner-page"  # header of a request that the server has passed on
 COLS, ROWS = 80, 24
 INSTRUCTIONS = """\
 Runs programs in containers of a CodeRunner server. `open` a session of a language, then `run` files or open a
@@ -47,8 +48,8 @@ Channel = Annotated[int | None, Field(description="which program; the latest one
 class Sessions:
     """The sessions that agents have open, by handle. A handle is 128 random bits: who has it may use it."""
 
-    def __init__(self, backend: Backend, page: str, bearer: str) -> None:
-        self.backend, self.page, self._bearer = backend, page.rstrip("/"), bearer
+    def __init__(self, backend: Backend, page: str, bearer: str, most: int) -> None:
+        self.backend, self._page, self._bearer, self._most = backend, page.rstrip("/"), bearer, most
         self._held: dict[str, Held] = {}
 
     def credential(self, context: Context[Any, Any]) -> str:
@@ -56,13 +57,19 @@ class Sessions:
         given = (context.headers or {}).get("authorization", "")
         return given[7:].strip() if given.lower().startswith("bearer ") else self._bearer
 
+    def page(self, context: Context[Any, Any]) -> str:
+        """Where people open a session: as the server tells that has passed the request on, else as the
+        command was told."""
+        told = (context.headers or {}).get(PAGE, "")
+        return told.rstrip("/") or self._page
+
     async def open(self, bearer: str, language: str, files: list[dict[str, str]]) -> str:
         """Opens a session; returns its handle. Raises Refused, ToolError."""
         for handle in [handle for handle, one in self._held.items() if one.ended]:
-            if len(self._held) >= MAX_SESSIONS:
+            if len(self._held) >= self._most:
                 del self._held[handle]
-        if len(self._held) >= MAX_SESSIONS:
-            raise ToolError(f"{MAX_SESSIONS} sessions are open here already; close one first")
+        if len(self._held) >= self._most:
+            raise ToolError(f"{self._most} sessions are open here already; close one first")
         key = {"Idempotency-Key": secrets.token_urlsafe(24)}
         body = {"language": language, "files": files}
         while True:
@@ -92,13 +99,14 @@ class Sessions:
 
 
 @asynccontextmanager
-async def tools(url: str, page: str, bearer: str) -> AsyncIterator[MCPServer[Any]]:
+async def tools(url: str, page: str, bearer: str, most: int = MAX_SESSIONS) -> AsyncIterator[MCPServer[Any]]:
     """The MCP server for the CodeRunner server at `url`. At the end its sessions are ended.
 
     `page`: the address of the page for people. `bearer`: the credential of callers that send none.
+    `most`: sessions at one time.
     """
     async with Backend(url) as backend:
-        sessions = Sessions(backend, page, bearer)
+        sessions = Sessions(backend, page, bearer, most)
         server: MCPServer[Any] = MCPServer(
             "coderunner", version=coderunner.__version__, instructions=INSTRUCTIONS, log_level="WARNING"
         )
@@ -285,7 +293,7 @@ class _Others(_Tools):
         given = [{"path": path, "content": text} for path, text in files.items()]
         handle = await sessions.open(sessions.credential(context), language, given)
         held = sessions[handle]
-        page = f"{sessions.page}/#session={held.session}&token={held.token}&language={held.language}"
+        page = f"{sessions.page(context)}/#session={held.session}&token={held.token}&language={held.language}"
         return json.dumps({"session": handle, "language": held.language, "page": page})
 
     async def take(self, session: Session) -> str:

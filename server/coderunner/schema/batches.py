@@ -22,6 +22,7 @@ MAX_PARALLEL = 8  # sessions of one batch
 MAX_SHOWN = 64 * 1024  # bytes of output in one verdict
 MAX_ALL_SHOWN = 8 * 1024 * 1024
 """The most bytes of output in all verdicts of a batch together: it bounds the size of the stored answer."""
+MAX_COMPILE_MS = 600_000
 MAX_CASE_OUTPUT = 8 * 1024 * 1024
 # Below the kernel's bound for arguments and environment together (execve(2), a quarter of the stack).
 MAX_ARGS = 128 * 1024  # bytes of all arguments together
@@ -118,9 +119,9 @@ class BatchRequest(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid
     """`POST /api/batch`: a program that is compiled once and run on many inputs.
 
     Either `source`, which becomes the file `entry` (default: the language's own), or `files`. `limits`: for
-    each case. `parallel`: number of sessions that run cases at the same time, each of which compiles the
-    program. `stop_at_first`: start no further case after the first that did not pass. `shown_bytes`: how
-    many bytes of its output a verdict contains.
+    each case. `compile_ms`: for the compiler, whatever a case may take. `parallel`: number of sessions that
+    run cases at the same time, each of which compiles the program. `stop_at_first`: start no further case
+    after the first that did not pass. `shown_bytes`: how many bytes of its output a verdict contains.
     """
 
     RULES: ClassVar[dict[str, Any]] = either("source", "files")
@@ -142,6 +143,7 @@ class BatchRequest(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid
         Meta(min_length=1, max_length=MAX_CASES, description=(f"a list of 1 to {MAX_CASES} cases")),
     ]
     checker: Checker = Checker()
+    compile_ms: Annotated[int, whole(100, MAX_COMPILE_MS)] = 60_000
     parallel: Annotated[int, whole(1, MAX_PARALLEL)] = 1
     stop_at_first: bool = False
     shown_bytes: Annotated[int, whole(0, MAX_SHOWN)] = 256

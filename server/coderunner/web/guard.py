@@ -256,7 +256,10 @@ async def caller(parts: Parts, request: web.BaseRequest, protocols: Sequence[str
     Raises Unauthenticated for an unknown credential: treating it as none would hide the mistake from its
     owner. Raises NotAllowed for a sign-in that a page of another origin uses, and IdentityUnavailable.
     """
-    known = request.get(_CALLER)
+    known = request.get(_CALLER) or parts.tickets.caller(bearer(request))
+    if known is not None and _CALLER not in request:  # by a ticket: identified already
+        request[_CALLER] = known
+        request[ACCOUNT] = parts.registry.quotas.account(known.principal, known.address, known.roles)
     if known is None:
         settings = parts.settings
         who = await parts.identity.principal(shown(settings, request, protocols))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from coderunner.identity.chain import Verifiers
 from coderunner.jobs.runs import Runs
 from coderunner.store.store import Store
 from coderunner.web.tcp_limits import TcpConnections
+from coderunner.web.tickets import Tickets
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,7 @@ class Parts:
     languages' declarations and samples. `static`: the web client's folder. `surroundings`: facts about the
     machine. `agents`: how agents are reached. `runs`: runs and batches over HTTP.
     `identity`: verifies credentials. `store`: the database. `guests`: further tokens of sessions.
+    `tickets`: of callers for whom a process of this server makes requests.
     """
 
     settings: Settings
@@ -49,6 +51,7 @@ class Parts:
     identity: Verifiers
     store: Store
     guests: Guests
+    tickets: Tickets = field(default_factory=Tickets)
 
 
 PARTS: web.AppKey[Parts] = web.AppKey("parts", Parts)

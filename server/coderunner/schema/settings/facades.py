@@ -23,6 +23,15 @@ class FacadeSettings(IdentitySettings, frozen=True, kw_only=True):
             f" {', '.join(FACADES)} (docs/moving.md). Empty: none.",
         ),
     ]
+    mcp: Annotated[
+        str,
+        one_of(("on", "off")),
+        Doc(
+            "off",
+            "Whether /mcp offers sessions to agents as tools, by the Model Context Protocol (docs/agents.md)."
+            " Needs the extra `mcp`, and starts a process of its own with the first request.",
+        ),
+    ]
     judge0_callback_hosts: Annotated[
         tuple[Annotated[str, forms.HOST], ...],
         Doc(

@@ -1,0 +1,244 @@
+"""`/mcp`: sessions as tools for agents, by a process of the server's own that speaks the protocol.
+
+The official SDK is made for ASGI, brings a second web framework, and renders terminals in Python: in a
+process of its own it delays neither the start of the server nor a keystroke. This module identifies the
+caller, bounds what it sends and holds, and passes the request on with a ticket in place of its credential.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib.util
+import logging
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+from aiohttp import web
+
+from coderunner.errors import CannotStart, InternalError, NoSession, NotAllowed, RateLimited
+from coderunner.fleet.opening import Caller
+from coderunner.logs import fields
+from coderunner.web import guard
+from coderunner.web.api.runs import BODIES
+from coderunner.web.api.sending import SENDING
+from coderunner.web.keys import PARTS
+
+log = logging.getLogger(__name__)
+
+PATH = "/mcp"
+MAX_BODY = 4 * 1024 * 1024  # bytes of a request, as the process has it
+START_SECONDS = 30.0  # for the process to listen: it imports for two seconds on an idle core
+SILENCE_SECONDS = 120.0  # the process sends a comment every 15 seconds
+MAX_OPEN = 512  # requests at one time: a stream of each agent, and its calls
+MAX_OPEN_OF_ONE = 128  # of one caller
+MAX_AGENTS_OF_ONE = 32  # of one caller, of the 256 that the process has
+IDLE_SECONDS = 1800.0  # after which the process forgets an agent
+END_SECONDS = 5.0  # for the process to end
+PIECE = 64 * 1024
+SESSION = "Mcp-Session-Id"
+# What of a request and an answer is passed on; all others are between two neighbours.
+ASKED = ("Accept", "Content-Type", "Last-Event-ID")
+TOLD = ("Content-Type", "Cache-Control", "Allow", SESSION)
+KEPT_ENVIRONMENT = ("PATH", "PYTHONPATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV")
+
+
+@dataclass(slots=True)
+class Agent:
+    """An agent that is connected. `owner`: who has connected it. `seen`: on the monotonic clock."""
+
+    owner: str
+    seen: float
+
+
+class Mcp:
+    """The route, and the process behind it, which starts with the first request."""
+
+    def __init__(self) -> None:
+        self._wanted, self._listens = asyncio.Event(), asyncio.Event()
+        self._http: aiohttp.ClientSession | None = None
+        self._open: Counter[str] = Counter()
+        self._agents: dict[str, Agent] = {}
+
+    # --- the process -------------------------------------------------------------------------------------
+
+    async def run(self, url: str) -> None:
+        """Keeps the process, once somebody wants it. `url`: where it reaches this server."""
+        while True:
+            await self._wanted.wait()
+            process, folder = await asyncio.to_thread(_started, url)
+            try:
+                await self._serve(process, folder / "socket")
+            finally:
+                self._listens.clear()
+                self._agents.clear()
+                # Its end of the pipe ends it as well, also if this server is killed.
+                assert process.stdin is not None
+                process.stdin.close()
+                process.terminate()
+            await asyncio.to_thread(_ended, process, folder)
+            log.warning("the process for agents has ended", extra=fields(code=process.returncode))
+            await asyncio.sleep(1.0)
+
+    async def _serve(self, process: subprocess.Popen[bytes], path: Path) -> None:
+        """Until the process has ended. What it says on standard error goes to the log."""
+        said = asyncio.StreamReader(limit=PIECE)
+        reading = asyncio.StreamReaderProtocol(said)
+        transport, _ = await asyncio.get_running_loop().connect_read_pipe(lambda: reading, process.stderr)
+        connector = aiohttp.UnixConnector(str(path), limit=0)
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=SILENCE_SECONDS)
+        try:
+            async with aiohttp.ClientSession(connector=connector, timeout=timeout) as self._http:
+                while line := await said.readline():
+                    if line.strip() == b"listening":
+                        self._listens.set()
+                    else:
+                        told = line.decode(errors="replace").strip()[:1000]
+                        log.warning("the process for agents says", extra=fields(line=told))
+        finally:
+            transport.close()
+
+    # --- requests ----------------------------------------------------------------------------------------
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """Passes a request on, and its answer back, as it comes."""
+        parts = request.app[PARTS]
+        host = request.headers.get("Host", "")
+        # As of a WebSocket: a page elsewhere may not use what a browser of this network reaches.
+        if not guard.origin_allowed(parts.settings, request.headers.get("Origin"), host):
+            raise NotAllowed("pages of this origin are not allowed; see ALLOWED_ORIGINS")
+        caller = await guard.caller(parts, request)
+        caller.who.require("run")
+        owner = caller.principal or caller.address
+        with self._counted(owner):
+            named = request.headers.get(SESSION)
+            if named is not None and ((agent := self._agents.get(named)) is None or agent.owner != owner):
+                raise NoSession("there is no such agent here; begin anew with `initialize`")
+            if named is None and request.method == "POST":
+                self._check_agents(owner)
+            body = await request.app[BODIES].read_bytes(request, caller.address, MAX_BODY)
+            self._wanted.set()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(START_SECONDS):
+                    await self._listens.wait()
+            if not self._listens.is_set() or self._http is None:
+                raise InternalError("the process for agents does not start; the server's log has the reason")
+            with parts.tickets.issued(caller) as ticket:
+                return await self._passed(request, caller, ticket, body, owner)
+
+    async def _passed(
+        self, request: web.Request, caller: Caller, ticket: str, body: bytes, owner: str
+    ) -> web.StreamResponse:
+        assert self._http is not None
+        headers = {name: request.headers[name] for name in ASKED if name in request.headers}
+        headers |= {name: value for name, value in request.headers.items() if name.lower().startswith("mcp-")}
+        headers |= {"Authorization": f"Bearer {ticket}", "X-CodeRunner-Page": _page(request)}
+        named, sending = request.headers.get(SESSION), request.app[SENDING]
+        try:
+            asked = self._http.request(request.method, f"http://localhost{PATH}", data=body, headers=headers)
+            async with asked as answer:
+                self._note(request.method, named, answer, owner)
+                told = {name: answer.headers[name] for name in TOLD if name in answer.headers}
+                told["X-Accel-Buffering"] = "no"  # nginx would collect events until its buffer is full
+                response = web.StreamResponse(status=answer.status, headers=told)
+                await response.prepare(request)
+                async for piece in _pieces(answer):
+                    await sending.send(caller.address, response, piece)
+                await response.write_eof()
+                return response
+        except (aiohttp.ClientConnectorError, aiohttp.ServerDisconnectedError):
+            # Between the end of one process and the next; after the headers the connection is cut.
+            raise InternalError("the process for agents has just ended; repeat the request") from None
+
+    @contextlib.contextmanager
+    def _counted(self, owner: str) -> Iterator[None]:
+        if self._open.total() >= MAX_OPEN or self._open[owner] >= MAX_OPEN_OF_ONE:
+            raise RateLimited("too many requests of agents are open", retry_after_ms=2000)
+        self._open[owner] += 1
+        try:
+            yield
+        finally:
+            self._open[owner] -= 1
+            if not self._open[owner]:
+                del self._open[owner]
+
+    def _check_agents(self, owner: str) -> None:
+        """Raises RateLimited if this caller has connected as many agents as it may."""
+        gone = time.monotonic() - IDLE_SECONDS
+        for name, agent in list(self._agents.items()):
+            if agent.seen < gone:
+                del self._agents[name]
+        if sum(agent.owner == owner for agent in self._agents.values()) >= MAX_AGENTS_OF_ONE:
+            told = f"{MAX_AGENTS_OF_ONE} agents of this caller are connected; end one of them first"
+            raise RateLimited(told, retry_after_ms=60_000)
+
+    def _note(self, method: str, named: str | None, answer: aiohttp.ClientResponse, owner: str) -> None:
+        """Notes whose an agent is; forgets one that has left, or that the process has forgotten."""
+        told = answer.headers.get(SESSION)
+        if named is not None and (answer.status == 404 or (method == "DELETE" and answer.status < 300)):
+            self._agents.pop(named, None)
+        elif named is not None and named in self._agents:
+            self._agents[named].seen = time.monotonic()
+        elif told is not None and answer.status < 300:
+            self._agents[told] = Agent(owner, time.monotonic())
+
+
+def install(app: web.Application) -> Mcp:
+    """Adds the route. Raises CannotStart without the SDK."""
+    for name in ("mcp", "pyte"):
+        if importlib.util.find_spec(name) is None:
+            raise CannotStart(f"MCP=on needs the library {name}: pip install 'coderunner[mcp]', or MCP=off")
+    mcp = Mcp()
+    # One handler: the process says which methods there are.
+    app.router.add_route("*", PATH, mcp.handle)
+    return mcp
+
+
+def _page(request: web.Request) -> str:
+    """The address of the page, as this caller sees it; "" if it is not known."""
+    settings = request.app[PARTS].settings
+    place = guard.place(settings, request, PATH)
+    scheme = guard.own_origin(settings, request).partition(":")[0]
+    return f"{scheme}://{place.removesuffix(PATH)}" if place else ""
+
+
+async def _pieces(answer: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+    while piece := await answer.content.read(PIECE):
+        yield piece
+
+
+def _started(url: str) -> tuple[subprocess.Popen[bytes], Path]:
+    """The process, and the folder of its socket, which it removes at its end."""
+    folder = Path(tempfile.mkdtemp(prefix="coderunner-mcp-"))  # for this user alone
+    # Of the environment what Python needs: the settings have secrets, which it does not.
+    given = {name: os.environ[name] for name in KEPT_ENVIRONMENT if name in os.environ}
+    given |= {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}
+    listen = f"unix:{folder / 'socket'}"
+    words = ("--env-file", os.devnull, "mcp", "--of-server", "--url", url, "--listen", listen)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "coderunner", *words],
+        env=given,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        start_new_session=True,  # a Ctrl-C is for the server, which ends it
+    )
+    return process, folder
+
+
+def _ended(process: subprocess.Popen[bytes], folder: Path) -> None:
+    try:
+        process.wait(END_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait(END_SECONDS)
+    shutil.rmtree(folder, ignore_errors=True)  # of one that was killed
