@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 # Kept until the supervisor reports the program's start; the oldest are dropped.
 MAX_EARLY_SIGNALS = 16
 TTY, PIPE = words.MODES
+TIMEOUTS = ("wall_timeout", "cpu_timeout")
 
 
 class Channel(Limited):
@@ -296,7 +297,7 @@ class Channel(Limited):
             "main": record if record["phase"] == "run" else None,
             "intent": self.intent,
             "oom_kills": (0 if oom is None else oom - (self._oom_before or 0)) + self._memory.kills,
-            "thrashed": self._memory.thrashed,
+            "thrashed": self._memory.thrashed(time.monotonic(), timed_out=self.intent in TIMEOUTS),
             "fork_refusals": 0 if refusals is None else refusals - (self._refusals_before or 0),
             "disk_full": self._disk_full or self._look_at_disk(),
             "supervisor_lost": bool(record.get("supervisor_lost")),

@@ -115,6 +115,15 @@ def memory_account() -> dict[str, int]:
     return {}
 
 
+def memory_stalled() -> float | None:
+    """Seconds in which some process of this container waited for memory; None if the kernel does not say
+    (control groups of version 1, or no PSI)."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        # "some avg10=0.00 avg60=0.00 avg300=0.00 total=0", in microseconds
+        return int(read("/sys/fs/cgroup/memory.pressure").split(b"\n")[0].rpartition(b"total=")[2]) / 1e6
+    return None
+
+
 def cpu_seconds() -> float | None:
     """Seconds of CPU time of all processes that were ever in this container; None if the kernel does not
     say."""

@@ -77,6 +77,14 @@ def hints(text: bytes, declared: Sequence[Hint]) -> tuple[str, ...]:
     return tuple(found)[:MAX_HINTS]
 
 
+def hints_of_end(declared: Sequence[Hint], *, thrashed: bool) -> tuple[str, ...]:
+    """Returns the sentences of the hints that match how a program ended, whatever it printed.
+
+    `thrashed`: memory was short.
+    """
+    return tuple(hint.say for hint in declared if hint.thrashed and thrashed)
+
+
 def _filled(say: str, parts: Mapping[str, str]) -> str:
     for name in ("name", "word"):
         say = say.replace(f"{{{name}}}", parts.get(name, ""))

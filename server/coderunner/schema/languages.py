@@ -242,11 +242,15 @@ class Pattern(_Declared, frozen=True):
 
 
 class Hint(_Declared, frozen=True):
-    """An explanation for users, `say`, that is shown if a program's output contains one of `lines`: for
-    example that there is no network. `say` may contain `{name}` and `{word}` of the line."""
+    """An explanation for users, `say`, that is shown if a program's output contains one of `lines` (for
+    example that there is no network), or if it ended in a way that its output does not explain. `say` may
+    contain `{name}` and `{word}` of the line.
 
-    lines: Lines
+    `thrashed`: memory was so short that files were read again and again."""
+
     say: str
+    lines: Lines = ()
+    thrashed: bool = False
 
     def __post_init__(self) -> None:
         templates, problems = [], []
@@ -255,13 +259,14 @@ class Hint(_Declared, frozen=True):
                 templates.append(text if isinstance(text, Template) else parse_template(text))
             except ValueError as error:
                 problems.append(("lines", f"cannot be read: {error}"))
-        if not self.lines:
-            problems.append(("lines", "must have at least one"))
+        if bool(self.lines) == self.thrashed:
+            problems.append(("lines", "must have at least one, or there must be `thrashed`"))
         if any(len(template.literal) < MIN_LITERAL for template in templates):
             problems.append(("lines", f"must each have {MIN_LITERAL} characters of text in one piece"))
         # A placeholder must be in every line, as any of them may be the one that matches.
         wanted = set(_PLACEHOLDER.findall(self.say))
-        if any(not wanted <= template.names & {"name", "word"} for template in templates):
+        lacking = any(not wanted <= template.names & {"name", "word"} for template in templates)
+        if lacking or (wanted and not self.lines):
             problems.append(("say", "may have {name} and {word} of the lines, where all have them"))
         if not 1 <= len(self.say) <= MAX_SAY:
             problems.append(("say", f"must have 1 to {MAX_SAY} characters"))

@@ -51,6 +51,7 @@ class Channel:
         self.looked_at: set[str] = set()  # phases whose output was searched for diagnostics
         self.searching = 0  # searches in progress, for which the exit message waits
         self.adopted = False  # it was started by a previous server
+        self.thrashed = False  # memory was short while it ran; known with its end
         self.unexplained_kill = False  # its main process ended by a SIGKILL that was not sent by us
         self.released = 0  # offset that the control client has acknowledged
         self.exit_acked = False  # the control client has the exit message

@@ -14,7 +14,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from coderunner import timing
-from coderunner.core.diagnostics import MAX_BYTES, MAX_ITEMS, diagnose, hints
+from coderunner.core.diagnostics import MAX_BYTES, MAX_HINTS, MAX_ITEMS, diagnose, hints, hints_of_end
 from coderunner.errors import AgentLost, CodeRunnerError
 from coderunner.logs import fields
 from coderunner.schema import messages as m
@@ -73,13 +73,16 @@ class DiagnosticsFinder:
         """Adds hints to the exit message, such as for a module that is not installed.
 
         Only output in the cache is searched: when a program has just ended, all that matters is there."""
-        if not self._hints or exit_.reason not in (*_FAILED, "compile_failed"):
+        if not self._hints:
             return
-        failed = exit_.reason == "compile_failed"
-        start = max(channel.cache.start, end - MAX_BYTES, 0 if failed else channel.run_offset or 0)
-        streams = _streams(channel, "compile" if failed else "run")
-        text = b"\n".join(channel.cache.only(stream, start, end) for stream in streams)
-        channel.exit = replace(exit_, hints=hints(text, self._hints))
+        found = hints_of_end(self._hints, thrashed=channel.thrashed)
+        if exit_.reason in (*_FAILED, "compile_failed"):
+            failed = exit_.reason == "compile_failed"
+            start = max(channel.cache.start, end - MAX_BYTES, 0 if failed else channel.run_offset or 0)
+            streams = _streams(channel, "compile" if failed else "run")
+            text = b"\n".join(channel.cache.only(stream, start, end) for stream in streams)
+            found = (*hints(text, self._hints), *found)
+        channel.exit = replace(exit_, hints=found[:MAX_HINTS])
 
     def _examine(self, channel: Channel, phase: str, start: int, end: int) -> None:
         channel.looked_at.add(phase)

@@ -21,6 +21,7 @@ def exit_message(channel: Channel, evidence: object, *, others: bool) -> Exit:
     report = lifecycle.read_report(evidence, intent=intent, others=others)
     verdict = lifecycle.judge(report.evidence)
     channel.unexplained_kill = lifecycle.qualifies_for_oom(report.evidence)
+    channel.thrashed = report.evidence.thrashed
     # The agent reports the end of output with the exit; without it (a lost agent), what arrived counts.
     end = channel.end if channel.end is not None else channel.cache.end
     return Exit(

@@ -7,6 +7,7 @@ export const hints = {
     network: 'This session has no network: nothing outside of it (and of its group, where it has one) can be reached.',
     display: 'This session has no display, so no windows: write to the terminal, or a picture to a file.',
     root: 'This session has no root: what needs its rights cannot be done here.',
+    thrashed: 'Memory was too small: the time was spent on reading the same files again and again. Use less memory, or a session with more.',
     header: 'There is no such header in the workspace or in this image, and no library can be installed, as there is no network.',
     package: 'There is no package {word} in the workspace or in this image, and none can be installed, as there is no network.',
     assembly: 'What is not in this image (Mono\'s own libraries) cannot be installed, as there is no network.',
