@@ -25,7 +25,8 @@ MAX_DETAILS = 24 * 1024  # bytes of an event's details as JSON
 # Callers can have many addresses (IPv6), so a bound for each is not enough.
 TOGETHER = 600  # events of one kind in a minute, from all callers
 EACH = {
-    "refused": 10, "attached": 30, "watched": 30, "took over": 30, "handed back": 30, "told": 30, "ran": 300,
+    "refused": 10, "attached": 30, "watched": 30, "took over": 30, "handed back": 30, "told": 30,
+    "collected": 30, "ran": 300,
 }  # fmt: skip
 """How many events of a kind are written in a minute for one caller or session. Others are bounded by what
 they need, such as a slot."""

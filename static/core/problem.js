@@ -22,7 +22,7 @@ export function inWords(/** @type {{code: string, message: string}} */ { code, m
 }
 
 /** Notices that are words of a person, or of which ours say it all. @type {Record<string, (message: string) => string>} */
-const OWN = { operator: (message) => message, teacher: (message) => message, watched: (message) => message, unwatched: () => '', taken_over: (message) => message, handed_back: (message) => message };
+const OWN = { operator: (message) => message, teacher: (message) => message, handed_out: (message) => message, collected: (message) => message, watched: (message) => message, unwatched: () => '', taken_over: (message) => message, handed_back: (message) => message };
 
 /** The text for a `notice`. @returns {{title: string, detail: string}} */
 export function noticeWords(/** @type {{code: string, message: string}} */ { code, message }) {

@@ -6,6 +6,25 @@ import { texts } from '../core/texts.js';
 
 const WITHIN_MS = 30_000;
 
+/** @typedef {{body?: BodyInit, within?: number}} Options of a request; `within`: milliseconds for all of it */
+
+/**
+ * An answer that is no refusal.
+ * @param {string} method
+ * @param {string} path relative to the server's address
+ * @param {Options} [options]
+ * @returns {Promise<Response>}
+ * @throws {Error} with words for the user
+ */
+export async function answerOf(method, path, { body, within = WITHIN_MS } = {}) {
+  const asked = { method, headers: credential(), body, signal: AbortSignal.timeout(within) };
+  const answer = await world.fetch(world.api(path), asked).catch(() => null);
+  if (!answer) throw new Error(texts.session.unreachable);
+  if (answer.ok) return answer;
+  const told = await answer.json().catch(() => null);
+  throw new Error(told ? inWords({ code: told.code, message: told.detail }) : texts.session.answered(answer.status));
+}
+
 /**
  * @param {string} method
  * @param {string} path relative to the server's address
@@ -14,12 +33,7 @@ const WITHIN_MS = 30_000;
  * @throws {Error} with words for the user
  */
 export async function request(method, path, body) {
-  const asked = { method, headers: credential(), body: body && JSON.stringify(body), signal: AbortSignal.timeout(WITHIN_MS) };
-  const answer = await world.fetch(world.api(path), asked).catch(() => null);
-  if (!answer) throw new Error(texts.session.unreachable);
-  const told = await answer.json().catch(() => null);
-  if (answer.ok) return told;
-  throw new Error(told ? inWords({ code: told.code, message: told.detail }) : texts.session.answered(answer.status));
+  return (await answerOf(method, path, { body: body && JSON.stringify(body) })).json();
 }
 
 export const wordsOf = (/** @type {unknown} */ error) => (error instanceof Error ? error.message : texts.unknownError);

@@ -7,6 +7,7 @@ import { fillMarkup } from '../app/texts.js';
 import { inWords } from '../core/problem.js';
 import { eventsOf } from '../core/stream.js';
 import { texts } from '../core/texts.js';
+import { collect, handOut } from './files.js';
 import { at } from './page.js';
 import { request, wordsOf } from './requests.js';
 import { tell } from './tell.js';
@@ -25,8 +26,9 @@ const room = decodeURIComponent(location.pathname.replace(/\/$/, '').split('/').
 /** @type {ReturnType<typeof setTimeout> | undefined} */ let timer;
 let failures = 0;
 
+const teaches = () => Boolean(who?.roles.includes('teacher') && who.rooms.includes(room));
 const tiles = new Tiles({
-  open: (tile) => watch(tile, Boolean(who?.roles.includes('teacher') && who.rooms.includes(room))),
+  open: (tile) => watch(tile, teaches()),
   tell: (tile) => tell(room, tile),
   lower: ({ session }) => request('DELETE', `api/rooms/${encodeURIComponent(room)}/hands/${encodeURIComponent(session)}`).catch((error) => problem(wordsOf(error))),
 });
@@ -39,8 +41,8 @@ function problem(/** @type {string} */ text) {
 async function login(/** @type {string} */ why) {
   problem(why);
   forgetKey();
-  for (const dialog of ['watch', 'tell']) at(dialog).close();
-  at('room').hidden = at('find-label').hidden = at('tell-all').hidden = at('leave').hidden = true;
+  for (const dialog of ['watch', 'tell', 'hand-out']) at(dialog).close();
+  at('room').hidden = at('find-label').hidden = at('tell-all').hidden = at('transfer').hidden = at('leave').hidden = true;
   at('status').textContent = '';
   at('count').textContent = '';
   at('login').hidden = false;
@@ -71,6 +73,7 @@ async function follow(/** @type {AbortController} */ mine) {
     at('login').hidden = true;
     at('room').hidden = false;
     at('tell-all').hidden = false;
+    at('transfer').hidden = !teaches();
     at('leave').hidden = !bearer();
     let whole = true;
     const watched = answer.body.pipeThrough(new TransformStream({
@@ -124,6 +127,8 @@ at('leave').addEventListener('click', () => {
   login('');
 });
 at('tell-all').addEventListener('click', () => tell(room, null));
+at('open-hand-out').addEventListener('click', () => handOut(room));
+at('collect').addEventListener('click', () => collect(room));
 addEventListener('online', () => connect());
 addEventListener('pageshow', (event) => event.persisted && connect());
 

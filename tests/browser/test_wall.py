@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -103,6 +104,30 @@ def test_a_hand_is_raised_and_lowered_and_a_teacher_says_something(
         tab.page.get_by_role("button", name="Send").click()
         expect(anna.page.locator("#banners")).to_contain_text(f"Tina, a teacher of algebra: {words}")
         expect(tab.page.locator("#status")).to_have_text("Shown in 1 page.")
+
+
+def test_files_are_handed_out_and_collected(
+    open_tab: Callable[..., Tab], server: Server, anna: Tab
+) -> None:
+    tab = wall_of(open_tab, server, tina())
+    page = tab.page
+    page.get_by_role("button", name="Hand out files").click()
+    check(tab, "handing out")
+    sheet = {"name": "sheet.txt", "mimeType": "text/plain", "buffer": b"one and one"}
+    page.set_input_files("#hand-out-files", files=[sheet])
+    page.get_by_label("Folder").fill("week-3")
+    page.locator("#hand-out-send").click()
+    expect(page.locator("#status")).to_have_text("1 file handed out to 1 session.")
+    expect(anna.page.locator("#banners")).to_contain_text("Tina, a teacher of algebra: week-3")
+    anna.page.locator("#tree li", has_text="week-3").wait_for()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Collect all files").click()
+    with zipfile.ZipFile(download.value.path()) as whole:
+        (name,) = [name for name in whole.namelist() if name.endswith("/week-3/sheet.txt")]
+        assert whole.read(name) == b"one and one"
+    assert download.value.suggested_filename == "algebra.zip"
+    collected = anna.page.locator("#banners [data-key=notice-collected]")
+    expect(collected).to_contain_text("A teacher has collected the files of this session")
 
 
 def test_it_is_accessible_on_a_phone_too_and_its_texts_are_whole(

@@ -52,3 +52,25 @@ class HandLowered(Struct, frozen=True):
     """The hand of this session is down."""
 
     session: str
+
+
+class HandOutQuery(Struct, frozen=True):
+    """`PUT .../project`. `into`: the folder of the workspaces that the files are put into."""
+
+    into: str
+
+
+class HandedOut(Struct, frozen=True):
+    """What has come of a project that was handed out to a session. `error`: why the session has not all of
+    it, or null."""
+
+    session: str
+    name: str
+    error: str | None
+
+
+class HandedOuts(Struct, frozen=True):
+    """The answer to `PUT .../project`. `files`: how many each session was given."""
+
+    files: int
+    sessions: tuple[HandedOut, ...]

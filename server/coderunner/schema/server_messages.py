@@ -286,7 +286,8 @@ class Notice(Message, frozen=True, tag="notice"):
     reason, before `closed`), `operator` (words of the server's operator), `teacher` (words of a teacher of
     the session's room, after the teacher's name), `watched` and `unwatched` (the operator or a teacher has
     begun to watch this session, or has stopped), `taken_over` and `handed_back` (a teacher has taken the
-    control, with a word, or has given it back), `quota_exceeded`; others may be added.
+    control, with a word, or has given it back), `handed_out` and `collected` (a teacher of the room has put
+    files into a folder of the workspace, or has taken all files), `quota_exceeded`; others may be added.
     """
 
     code: Word

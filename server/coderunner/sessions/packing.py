@@ -63,20 +63,22 @@ async def _entries(files: Files) -> AsyncIterator[FileEntry]:
             yield entry
 
 
-class _Sink:
+class Sink:
     """A file object that collects what `zipfile` writes, until ``drain`` takes it."""
 
     def __init__(self) -> None:
         self._data = bytearray()
 
     def write(self, data: bytes) -> int:
+        """As of a file."""
         self._data += data
         return len(data)
 
     def flush(self) -> None:
-        pass
+        """As of a file; nothing is held back."""
 
     def drain(self) -> bytes:
+        """What was written since the last time."""
         data = bytes(self._data)
         self._data.clear()
         return data
@@ -84,14 +86,14 @@ class _Sink:
 
 async def _zip(files: Files, entries: AsyncIterator[FileEntry]) -> AsyncIterator[bytes]:
     # zipfile needs a file object that it can write to, and tell a position by counting.
-    sink, names = _Sink(), 0
+    sink, names = Sink(), 0
     with zipfile.ZipFile(cast(IO[bytes], sink), "w", zipfile.ZIP_DEFLATED, compresslevel=1) as whole:
         async for entry in entries:
             # A zip's directory is written at its end, so all names are kept until then.
             names += len(entry.path)
             if names > MAX_NAMES:
                 raise FilesFailed("the files' names are too long together for a zip; ask for a tar")
-            information = zipfile.ZipInfo(entry.path, _moment(entry.mtime_ms))
+            information = zipfile.ZipInfo(entry.path, moment(entry.mtime_ms))
             information.compress_type = zipfile.ZIP_DEFLATED
             # The upper half is Unix's mode, by which unpackers restore the executable bit.
             information.external_attr = (0o100755 if entry.executable else 0o100644) << 16
@@ -113,13 +115,13 @@ async def _zip(files: Files, entries: AsyncIterator[FileEntry]) -> AsyncIterator
     yield sink.drain()
 
 
-def _moment(milliseconds: int) -> tuple[int, int, int, int, int, int]:
+def moment(milliseconds: int) -> tuple[int, int, int, int, int, int]:
     """A file's time for a zip; the earliest one for times that a zip cannot have, as a program may set
     any."""
     if not _EARLIEST <= milliseconds <= _LATEST:
         return (1980, 1, 1, 0, 0, 0)
-    moment = time.gmtime(milliseconds / 1000)
-    return (moment.tm_year, moment.tm_mon, moment.tm_mday, moment.tm_hour, moment.tm_min, moment.tm_sec)
+    at = time.gmtime(milliseconds / 1000)
+    return (at.tm_year, at.tm_mon, at.tm_mday, at.tm_hour, at.tm_min, at.tm_sec)
 
 
 async def _tar(files: Files, entries: AsyncIterator[FileEntry]) -> AsyncIterator[bytes]:

@@ -58,7 +58,7 @@ from coderunner.schema.rest import (
     UploadQuery,
     ViewQuery,
 )
-from coderunner.schema.rooms import HandLowered, Tell, Told
+from coderunner.schema.rooms import HandedOuts, HandLowered, HandOutQuery, Tell, Told
 from coderunner.schema.sessions import (
     Acted,
     ClientQuery,
@@ -157,6 +157,7 @@ def application(parts: Parts, connections: TcpConnections, room: Room) -> web.Ap
     app[runs.BODIES] = Bodies()
     app[SENDING] = Sending()
     app[WALLS] = {}
+    app[teaching.TRANSFERS] = set()
     app[FOLLOWERS] = Followers(parts.registry, parts.settings.session_resume_min / 1000)
     app.add_routes([operation.route() for operation in OPERATIONS])
     across = {operation.path for operation in OPERATIONS if operation.path.startswith(ACROSS)}
@@ -380,6 +381,8 @@ OPERATIONS = (
     Operation("DELETE", _BATCH, runs.cancel, BatchStatus, status=202),
     Operation("GET", _ROOM + "/wall", wall, media=_EVENTS),
     Operation("POST", _ROOM + "/notices", teaching.tell, Told, body=Tell),
+    Operation("PUT", _ROOM + "/project", teaching.hand_out, HandedOuts, query=HandOutQuery),
+    Operation("GET", _ROOM + "/archive", teaching.collect, media=(ARCHIVES["zip"],)),
     Operation("DELETE", _ROOM + "/hands/{session}", teaching.lower, HandLowered),
     Operation("GET", PREFIX + "overview", admin.overview, a.Overview),
     Operation("GET", PREFIX + "sessions", admin_sessions.listing, a.LiveSessions),

@@ -1,19 +1,36 @@
-"""What a teacher does from the wall of a room: words to its sessions, a raised hand lowered."""
+"""What a teacher does from the wall of a room: words to its sessions, a raised hand lowered, files handed out
+and collected."""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import io
+from collections.abc import Iterator
+
 from aiohttp import web
 
-from coderunner import audit
-from coderunner.errors import NoSession
-from coderunner.fleet.wall import in_words, sessions_of
-from coderunner.schema.rooms import HandLowered, Tell, Told
+from coderunner import audit, timing
+from coderunner.core.project import check_path
+from coderunner.errors import FilesBusy, FileTooLarge, NoSession, NotAllowed
+from coderunner.fleet.registry import Caller
+from coderunner.fleet.wall import MAX_TILES, in_words, sessions_of
+from coderunner.identity.principal import Principal
+from coderunner.schema.rest import ARCHIVES
+from coderunner.schema.rooms import HandedOut, HandedOuts, HandLowered, HandOutQuery, Tell, Told
+from coderunner.sessions import handout
 from coderunner.sessions.overseers import OPERATOR
 from coderunner.sessions.session import Session
+from coderunner.web.api.sending import SENDING
 from coderunner.web.api.wall import teacher_of
-from coderunner.web.files import body_of
+from coderunner.web.files import body_of, body_pieces
 from coderunner.web.keys import PARTS
-from coderunner.web.replies import json_reply
+from coderunner.web.replies import json_reply, query_of
+
+MAX_TRANSFERS = 4  # of all rooms at a time, one of each
+HAND_OUT_SECONDS = 120.0  # for all sessions; then the others are left out
+TRANSFERS: web.AppKey[set[str]] = web.AppKey("transfers", set)
+"""The rooms whose files are being handed out or collected."""
 
 
 async def tell(request: web.Request) -> web.Response:
@@ -38,6 +55,91 @@ async def lower(request: web.Request) -> web.Response:
     session = _one(_sessions(request), request.match_info["session"])
     session.hand.lower()
     return json_reply(HandLowered(session.id))
+
+
+async def hand_out(request: web.Request) -> web.Response:
+    """Unpacks a zip, a tar or a gzipped tar of at most 4 MiB, unpacked too, into the folder `into` of all
+    sessions of the room. Files of the same names are replaced. Their users see who did it. For teachers."""
+    caller, who = await _files_of(request)
+    into = check_path(query_of(request, HandOutQuery).into.strip("/"))
+    with _transfer(request) as room:
+        handed = await asyncio.to_thread(handout.project, io.BytesIO(await _body(request)), into)
+        until, rows = timing.now() + HAND_OUT_SECONDS, []
+        for session in _sessions(request)[:MAX_TILES]:
+            # One after the other: it takes milliseconds, and what types there comes first.
+            late = timing.now() > until
+            error = "there was no time left" if late else await handout.put(session.files, handed)
+            rows.append(HandedOut(session.id, session.record.name, error))
+            if error is None:
+                session.notice(f"{in_words(who, room)}: {into}", "handed_out")
+    audit.note(
+        "handed out", principal=who.subject, address=caller.address, room=room, into=into,
+        files=len(handed), sessions=sum(row.error is None for row in rows),
+    )  # fmt: skip
+    return json_reply(HandedOuts(len(handed), tuple(rows)))
+
+
+async def collect(request: web.Request) -> web.StreamResponse:
+    """Returns the files of all sessions of the room as one zip, with a folder for each; at most 4 MiB of a
+    file, 32 MiB of a session, 256 MiB in all. What is not in it is named in its `left-out.txt`. The sessions'
+    users see who did it. For teachers."""
+    caller, who = await _files_of(request)
+    sending = request.app[SENDING]
+    sending.check(caller.address)
+    with _transfer(request) as room:
+        response = web.StreamResponse(
+            headers={
+                "Content-Type": ARCHIVES["zip"],
+                "Content-Disposition": f'attachment; filename="{room}.zip"',
+                "Cache-Control": "no-store",
+            }
+        )
+        sessions = _sessions(request)[:MAX_TILES]
+        for one in sessions:
+            one.notice(in_words(who, room), "collected")
+            audit.note(
+                "collected", principal=who.subject, address=caller.address, session=one.id, room=room,
+                of=one.record.principal,
+            )  # fmt: skip
+        await response.prepare(request)
+        sources = [(handout.folder_of(one.record.name, one.id), one.files) for one in sessions]
+        try:
+            async for piece in handout.collect(sources):
+                await sending.send(caller.address, response, piece)
+        except TimeoutError:
+            raise ConnectionResetError("the caller takes nothing") from None
+        await response.write_eof()
+        return response
+
+
+async def _files_of(request: web.Request) -> tuple[Caller, Principal]:
+    """As `teacher_of`, for teachers alone: what operators may do with files stands in no session."""
+    caller, who = await teacher_of(request)
+    if not who.teaches(request.match_info["room"]):
+        raise NotAllowed("files are handed out and collected by the teachers of the room")
+    return caller, who
+
+
+@contextlib.contextmanager
+def _transfer(request: web.Request) -> Iterator[str]:
+    """Encloses a transfer of the room's files. Raises FilesBusy."""
+    running, room = request.app[TRANSFERS], request.match_info["room"]
+    if room in running or len(running) >= MAX_TRANSFERS:
+        raise FilesBusy("files of this room, or of many others, are on their way", retry_after_ms=5000)
+    running.add(room)
+    try:
+        yield room
+    finally:
+        running.discard(room)
+
+
+async def _body(request: web.Request) -> bytes:
+    data = bytearray()
+    async for piece in body_pieces(request):
+        data += piece
+        if len(data) > handout.MAX_PACKED:
+            raise FileTooLarge(f"the archive has more than {handout.MAX_PACKED} bytes")
+    return bytes(data)
 
 
 def _sessions(request: web.Request) -> list[Session]:

@@ -54,7 +54,7 @@ export const session = {
     chooseDetail: 'Sessions that you open belong to none of them until you choose one in the menu at the top. The teachers of a room may watch its sessions.',
     /** @param {string} room */
     consent: (room) => `The sessions that you open here belong to the room ${room}.`,
-    watch: 'Its teachers may watch what your programs print, by themselves or on a wall with those of the others, and take over with a word to you. You are told at once, and can take the control back. No copy of it is kept.',
+    watch: 'Its teachers may watch what your programs print, by themselves or on a wall with those of the others, take over with a word to you, and collect your files. You are told at once, and can take the control back. The server keeps no copy.',
     /** @param {number} days */
     kept: (days) => `The server keeps who opened, ran, watched and took over, and from where, for ${days} days, with a hash of your program.`,
     keptForEver: 'The server keeps who opened, ran, watched and took over, and from where, for ever, with a hash of your program.',
@@ -148,6 +148,8 @@ export const session = {
     evicted: 'The server ends this session.',
     operator: 'The operator of this server says:',
     teacher: 'Your teacher says:',
+    handed_out: 'A teacher has put files into this folder of the session:',
+    collected: 'A teacher has collected the files of this session.',
     watched: 'This session is watched: what its programs print is seen.',
     unwatched: 'Nobody watches any longer.',
     taken_over: 'A teacher has the control. You can take it back at any time.',

@@ -44,6 +44,17 @@ export const wall = {
     tellTo: (name) => `Message to ${name}`,
     tellAllText: 'All sessions of the room show it, with your name.',
     tellText: 'The session shows it, with your name.',
+    handOut: 'Hand out files',
+    handOutText: 'All sessions of the room get them, in a folder. Files of the same names in it are replaced, and the users are told. One archive (zip, tar, tar.gz) is unpacked. At most 4 MB.',
+    files: 'Files',
+    folder: 'Folder',
+    /** @param {number} files @param {number} sessions */
+    handedOut: (files, sessions) => `${plural(files, { one: '1 file', other: `${number(files)} files` })} handed out to ${plural(sessions, { one: '1 session', other: `${number(sessions)} sessions` })}.`,
+    /** @param {string[]} names */
+    notHandedOut: (names) => `Not to: ${names.join(', ')}.`,
+    collect: 'Collect all files',
+    collecting: 'Collecting …',
+    collected: 'Collected. What is not in the archive is named in its left-out.txt.',
     text: 'Text',
     send: 'Send',
     /** @param {number} count */
