@@ -12,6 +12,7 @@ import pytest
 
 from coderunner import app
 from coderunner.facades import piston_socket
+from coderunner.facades.judge0_repeats import Repeats
 from coderunner.facades.piston_socket import Talk
 from coderunner.web.keys import PARTS, TCP_CONNECTIONS
 from tests.harness import eventually
@@ -42,6 +43,22 @@ async def test_a_fault_at_a_task_of_pistons_socket(tmp_path: Path, monkeypatch, 
         assert (heard[-1]["type"], socket.close_code) == ("error", 4002)
         assert {"owner": "piston connection", "task": task} in faults(caplog)
         await eventually(lambda: not server.parts.registry.sessions, 30, "the end of its session")
+
+
+async def test_a_fault_at_the_next_run_of_a_submission_is_told_and_ends_it_alone(caplog):
+    again, later = Repeats(), asyncio.Event()
+
+    async def fails() -> None:
+        raise Bug
+
+    async def works() -> None:
+        later.set()
+
+    again.go_on(fails)
+    again.go_on(works)
+    await asyncio.wait_for(later.wait(), 5)
+    await eventually(lambda: {"owner": "repeats", "task": "repeat"} in faults(caplog), 5, "the line")
+    await again.close()
 
 
 INIT = '{"type": "init"}'

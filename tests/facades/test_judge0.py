@@ -21,7 +21,7 @@ from coderunner.facades import judge0
 from coderunner.web.replies import shown
 from tests.facades.conftest import SETTINGS
 from tests.harness import Server, eventually, running_server
-from tests.web.ordering import Reply, again, ask
+from tests.web.ordering import Reply, again, ask, slots_given
 
 HELLO = '#include <stdio.h>\n\nint main(void) {\n  char name[10];\n  scanf("%s", name);\n  printf("hello, %s\\n", name);\n  return 0;\n}'  # noqa: E501
 PYTHON, C = 71, 50
@@ -189,6 +189,83 @@ async def test_options_and_files(facades: Server):
         facades, "POST", "submissions?wait=true", data={"source_code": "print(5)", "language_id": "71"}
     )
     assert (reply.status, reply.document["stdout"]) == (201, "5\n")
+
+
+def packed(files: dict[str, str]) -> str:
+    """A zip in base64."""
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w") as archive:
+        for path, content in files.items():
+            archive.writestr(path, content)
+    return base64.b64encode(data.getvalue()).decode()
+
+
+PROJECT = 89
+SOURCES = {
+    "src/part.h": '#define PART "part"\n',
+    "src/main.c": '#include "part.h"\n#include <stdio.h>\nint main(void) { char b[9]; scanf("%8s", b); '
+    'return printf("%s of %s\\n", PART, b) < 0; }\n',
+}
+
+
+async def test_a_multi_file_program(facades: Server):
+    files = {**SOURCES, "compile": "echo compiling; gcc -o prog src/main.c", "run": "./prog"}
+    told = await submit(
+        facades, language_id=PROJECT, additional_files=packed(files), stdin="C", expected_output="part of C"
+    )
+    assert told["status"]["id"] == 3, told
+    assert (told["stdout"], told["compile_output"]) == ("part of C\n", "compiling\n")
+    files |= {"compile.sh": "gcc -Dmain=x -c src/none.c"}  # it comes before `compile`
+    told = await submit(facades, language_id=PROJECT, additional_files=packed(files))
+    assert (told["status"]["id"], "none.c" in told["compile_output"]) == (6, True)
+    # Without anything to compile, in another language's image, which is that of most files.
+    files = {"main.py": "import part", "part.py": "print(input())", "x.c": "", "run.sh": "python3 main.py"}
+    told = await submit(facades, language_id=PROJECT, additional_files=packed(files), stdin="python")
+    assert (told["status"]["id"], told["stdout"], told["compile_output"]) == (3, "python\n", None)
+    told = await submit(facades, language_id=PROJECT, additional_files=packed({"main.py": "print(1)"}))
+    assert (told["status"]["id"], "run.sh" in told["stderr"]) == (11, True)
+    for fields, wrong in (
+        ({"additional_files": packed(files), "source_code": "x"}, {"source_code": ["must be blank"]}),
+        ({}, {"additional_files": ["can't be blank"]}),
+    ):
+        reply = await ask(facades, "POST", "submissions", json={"language_id": PROJECT, **fields})
+        assert (reply.status, reply.document) == (422, wrong)
+    reply = await ask(facades, "GET", f"languages/{PROJECT}")
+    assert (reply.document["name"], reply.document["run_cmd"]) == ("Multi-file program", None)
+
+
+# It would fail a second time where the first run has left something.
+FRESH = "open('once', 'x').write('x')\nprint(sum(range(300_000)))"
+
+
+async def test_a_number_of_runs(facades: Server):
+    before = slots_given(facades)
+    told = await submit(facades, "wait=true&fields=*", source_code=FRESH, number_of_runs=3)
+    assert (told["status"]["id"], told["number_of_runs"], slots_given(facades) - before) == (3, 3, 3), told
+    assert (float(told["time"]) < 5, told["memory"] > 1000) == (True, True)
+    before = slots_given(facades)
+    told = await submit(facades, source_code=FRESH, expected_output="1", number_of_runs=3)
+    assert (told["status"]["id"], slots_given(facades) - before) == (4, 1)  # the first is the last
+    # Nobody has to ask for it.
+    before = slots_given(facades)
+    token = (await submit(facades, "", source_code=FRESH, number_of_runs=3))["token"]
+    await eventually(lambda: slots_given(facades) - before == 3, 30, "all runs")
+    assert (await done(facades, token))["status"]["id"] == 3
+
+
+@pytest.mark.long
+async def test_the_next_server_goes_on_with_the_runs(tmp_path: Path):
+    with running_server(tmp_path, **{**SETTINGS, "LANGUAGES": "python"}) as server:
+        slow = f"import time\ntime.sleep(1)\n{FRESH}"
+        token = (await submit(server, "", source_code=slow, number_of_runs=4))["token"]
+        await eventually(lambda: slots_given(server) == 2, 30, "the second run")
+        server.process.kill()
+        server.process.wait()
+        later = again(server, tmp_path)
+        told = await done(later, token, "fields=status,stdout,time,number_of_runs")
+        assert (told["status"]["id"], told["stdout"]) == (3, "44999850000\n")
+        assert slots_given(server) + slots_given(later) <= 5  # none is run twice from its beginning
+        assert later.stop() == 0
 
 
 def test_a_token_is_not_in_the_log():
@@ -378,6 +455,11 @@ file = judge0.File(name="part.txt", content="from a file")
 told = judge0.run(client=client, source_code="print(open('part.txt').read())", language=71,
                   additional_files=judge0.Filesystem(content=file))
 print(told.stdout, told.time, told.memory > 1)
+script = judge0.File(name="run.sh", content="cat part.txt")
+both = judge0.Filesystem(content=[script, file])
+project = judge0.Submission(language=89, source_code="", additional_files=both)
+told = judge0.run(client=client, submissions=project)
+print(told.stdout)
 """
 
 
@@ -388,3 +470,4 @@ def test_its_client(facades: Server, clients: Path):
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("['Accepted', 'Accepted', 'Accepted']\nfrom a file\n"), done.stdout
+    assert done.stdout.endswith("\nfrom a file\n"), done.stdout

@@ -11,7 +11,10 @@ import pytest
 
 from tests.harness import ROOT, Server
 
-SEEN = ["['1', '2'] abc", '"description":"Accepted"', '"stdout":"42\\n"', '"outcome":15']
+SEEN = [
+    "['1', '2'] abc", '"description":"Accepted"', '"stdout":"42\\n"',
+    '"stdout":"it returns 42\\n"', '"outcome":15',
+]  # fmt: skip
 """What each command prints."""
 COMMANDS = re.findall(r"^```sh\n(.*?)^```", (ROOT / "docs/moving.md").read_text(), re.M | re.S)
 

@@ -39,6 +39,7 @@ OWNED = {
     "piston-write": "tests/facades/test_faults.py",
     "token-keys": "tests/identity/test_tokens.py",
     "callback": "tests/facades/test_callbacks.py",
+    "repeat": "tests/facades/test_faults.py",
     "budget": "tests/web/test_faults.py",
     "charging": "tests/web/test_faults.py",
     "database": "tests/web/test_faults.py",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import re
 import uuid
@@ -15,10 +16,13 @@ from aiohttp import web
 
 from coderunner.core import codec
 from coderunner.errors import BadMessage, CapacityError, CodeRunnerError, NoRun, RateLimited, Unauthenticated
+from coderunner.facades import judge0_repeats as repeats
+from coderunner.facades import judge0_shown, running
 from coderunner.facades import judge0_submissions as submissions
-from coderunner.facades import running
 from coderunner.facades.callbacks import CALLBACKS, Callbacks
-from coderunner.facades.judge0_submissions import DEFAULT_FIELDS, FIELDS, STATUSES, Facts, table
+from coderunner.facades.judge0_repeats import Repeats
+from coderunner.facades.judge0_shown import STATUSES, Facts
+from coderunner.facades.judge0_submissions import DEFAULT_FIELDS, FIELDS, table
 from coderunner.facades.running import Handler
 from coderunner.fleet.registry import Caller
 from coderunner.jobs.about import Plan
@@ -27,7 +31,7 @@ from coderunner.jobs.work import Work
 from coderunner.schema.api import MAX_BODY
 from coderunner.web.api.cors import across_origins
 from coderunner.web.api.runs import BODIES
-from coderunner.web.keys import PARTS
+from coderunner.web.keys import PARTS, Parts
 from coderunner.web.replies import status_of
 
 UNCONVERTIBLE = (
@@ -54,7 +58,7 @@ def in_its_words(handler: Handler) -> Handler:
             return web.Response(status=401)
         except submissions.Wrong as wrong:
             return web.json_response(wrong.problems, status=422)
-        except submissions.Unconvertible:
+        except judge0_shown.Unconvertible:
             return web.json_response({"error": UNCONVERTIBLE}, status=400)
         except NoRun:
             return web.Response(status=404)
@@ -95,15 +99,11 @@ async def create(request: web.Request) -> web.StreamResponse:
     job = await _begin(request, body, caller, encoded=encoded)
     if request.query.get("wait") != "true":
         return await running.reply(request, {"token": job.id}, 201)
+    await _finished(request, job)
     try:
-        await running.finished(request, job)
-    except CodeRunnerError:
-        # The failure of a patient run is kept as an answer: the submission has the status 13.
-        if not job.patient or job.error is None:
-            raise
-    try:
-        return await running.reply(request, await _shown(job, fields, encoded=encoded), 201)
-    except submissions.Unconvertible:
+        told = await _shown(request.app[PARTS], job, fields, encoded=encoded)
+        return await running.reply(request, told, 201)
+    except judge0_shown.Unconvertible:
         return web.json_response({"error": UNCONVERTIBLE, "token": job.id}, status=201)
 
 
@@ -168,6 +168,8 @@ async def _begin(request: web.Request, given: Mapping[str, Any], caller: Caller,
     plan = Plan(
         id=token,
         walls=order.walls,
+        scripts=order.scripts,
+        again=round(order.note["number_of_runs"]) - 1,
         note=msgspec.json.encode(order.note),
         callback=order.callback,
         patient=True,
@@ -178,23 +180,55 @@ async def _begin(request: web.Request, given: Mapping[str, Any], caller: Caller,
     return running.begin(request, order.run, caller, plan, token)
 
 
-async def _shown(job: Job, fields: tuple[str, ...], *, encoded: bool) -> dict[str, Any]:
-    note = submissions.note_of(await running.note(job))
-    status = {"queued": 1, "running": 2, "done": 3}[job.status]
-    facts = Facts(job.id, status, job.about.created, job.ended_at)
-    if job.error is not None:
+async def _finished(request: web.Request, job: Job) -> None:
+    """Waits until a submission is over, with all of its runs. Raises CodeRunnerError without an answer."""
+    note = judge0_shown.note_of(await running.note(job)) if job.about.plan.again else None
+    last = job
+    while True:
+        try:
+            await running.finished(request, last)
+        except CodeRunnerError:
+            # The failure of a patient run is kept as an answer: the submission has the status 13.
+            if not last.patient or last.error is None:
+                raise
+        if note is None or (now := (await repeats.runs_of(request.app[PARTS], job, note))[-1]) is last:
+            return
+        last = now
+
+
+async def _shown(parts: Parts, job: Job, fields: tuple[str, ...], *, encoded: bool) -> dict[str, Any]:
+    note = judge0_shown.note_of(await running.note(job))
+    jobs = await repeats.runs_of(parts, job, note)
+    last = jobs[-1]
+    status = 1 if job.status == "queued" else 3 if last.done else 2
+    facts, more = Facts(job.id, status, job.about.created, last.ended_at), {}
+    if last.error is not None:
         # 13: Internal Error, as the fault is not the program's.
-        facts = Facts(job.id, 13, job.about.created, job.ended_at, None, job.error.message)
-    elif job.done:
-        result = await running.result_of(job)
-        facts = Facts(job.id, status, job.about.created, job.ended_at, result)
-    return await asyncio.to_thread(submissions.shown, facts, note, fields, encoded=encoded)
+        facts = Facts(job.id, 13, job.about.created, last.ended_at, None, last.error.message)
+    elif last.done:
+        results = [await running.result_of(one) for one in jobs]
+        facts = Facts(job.id, status, job.about.created, last.ended_at, results[-1])
+        more = repeats.averaged(results) if len(jobs) > 1 else {}
+    told = await asyncio.to_thread(judge0_shown.shown, facts, note, fields, encoded=encoded)
+    return told | {name: value for name, value in more.items() if name in told}
 
 
-def ended(callbacks: Callbacks, work: Work) -> None:
-    """Sends the result of a submission to the address that it named. `work`: any run or batch that ended."""
-    if isinstance(work, Job) and work.about.plan.callback:
-        callbacks.tell(work.about.plan.callback, lambda: _shown(work, DEFAULT_FIELDS, encoded=True))
+def ended(parts: Parts, callbacks: Callbacks, again: Repeats, work: Work) -> None:
+    """Begins the next run of a submission, or sends its result to the address that it named. `work`: any run
+    or batch that ended."""
+    if not isinstance(work, Job) or not (work.about.plan.callback or work.about.plan.again):
+        return
+    caller = Caller(work.about.address, work.about.principal)
+    with contextlib.suppress(NoRun):  # removed meanwhile
+        head = parts.runs.find(repeats.token_of(work), caller, Job) if work.about.plan.again else work
+        again.go_on(functools.partial(_go_on, parts, callbacks, head))
+
+
+async def _go_on(parts: Parts, callbacks: Callbacks, head: Job) -> None:
+    note = judge0_shown.note_of(await running.note(head))
+    if (await repeats.runs_of(parts, head, note))[-1].over and head.about.plan.callback:
+        tell = functools.partial(_shown, parts, head, DEFAULT_FIELDS, encoded=True)
+        callbacks.tell(head.about.plan.callback, tell)
 
 
 @in_its_words
@@ -202,7 +236,7 @@ async def show(request: web.Request) -> web.StreamResponse:
     """Returns a submission."""
     caller, fields, encoded = await _caller(request), _fields(request), _encoded(request)
     job = request.app[PARTS].runs.find(request.match_info["token"], caller, Job)
-    return await running.reply(request, await _shown(job, fields, encoded=encoded))
+    return await running.reply(request, await _shown(request.app[PARTS], job, fields, encoded=encoded))
 
 
 @in_its_words
@@ -215,7 +249,7 @@ async def show_batch(request: web.Request) -> web.StreamResponse:
     for token in tokens:
         try:
             job = request.app[PARTS].runs.find(token, caller, Job)
-            told.append(await _shown(job, fields, encoded=encoded))
+            told.append(await _shown(request.app[PARTS], job, fields, encoded=encoded))
         except NoRun:
             told.append(None)
     return await running.reply(request, {"submissions": told})
@@ -227,13 +261,15 @@ async def remove(request: web.Request) -> web.StreamResponse:
     caller, fields = await _caller(request), _fields(request)
     if caller.principal is None:
         return web.Response(status=403)
-    runs = request.app[PARTS].runs
-    job = runs.find(request.match_info["token"], caller, Job)
-    told = await _shown(job, fields, encoded=True)
-    if not job.over:
+    parts = request.app[PARTS]
+    job = parts.runs.find(request.match_info["token"], caller, Job)
+    told = await _shown(parts, job, fields, encoded=True)
+    jobs = await repeats.runs_of(parts, job, judge0_shown.note_of(await running.note(job)))
+    if not jobs[-1].over:
         number = 2 if job.begun else 1
         raise Refused(f"submission cannot be deleted because its status is {number} ({STATUSES[number]})")
-    runs.forget(job)
+    for one in jobs:
+        parts.runs.forget(one)
     return await running.reply(request, told)
 
 
@@ -246,10 +282,11 @@ async def index(request: web.Request) -> web.StreamResponse:
         return web.Response(status=403)
     most = table().limits.max_submission_batch_size
     page, size = number_of(request, "page", 1), min(number_of(request, "per_page", most), most)
-    mine = [job for job in request.app[PARTS].runs.of(caller, Job) if job.patient]  # as no other run
+    runs = request.app[PARTS].runs
+    mine = [job for job in runs.of(caller, Job) if job.patient and repeats.first(job)]  # as no other run
     shown = mine[(page - 1) * size : page * size]
     try:
-        rows = [await _shown(job, fields, encoded=encoded) for job in shown]
+        rows = [await _shown(request.app[PARTS], job, fields, encoded=encoded) for job in shown]
     except NoRun:  # one was removed meanwhile
         raise Refused("the list has changed, ask again") from None
     pages = max(1, -(-len(mine) // size))
@@ -301,14 +338,14 @@ async def language(request: web.Request) -> web.StreamResponse:
     known = submissions.languages_of(parts).get(int(number)) if len(number) < 9 else None
     if known is None:
         return web.Response(status=404)
-    declared = parts.catalog.language(known.runs)
+    declared = None if known.project else parts.catalog.language(known.runs)
     document = {
         "id": known.id,
         "name": known.name,
         "is_archived": False,
-        "source_file": declared.entry,
-        "compile_cmd": " ".join(declared.compile) if declared.compile else None,
-        "run_cmd": " ".join(declared.run),
+        "source_file": declared and declared.entry,
+        "compile_cmd": " ".join(declared.compile) if declared and declared.compile else None,
+        "run_cmd": declared and " ".join(declared.run),
     }
     return await running.reply(request, document)
 

@@ -11,29 +11,19 @@ import shlex
 import string
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
-
-import msgspec
 
 from coderunner.core.archives import Bounds, members
 from coderunner.errors import CodeRunnerError
+from coderunner.facades import judge0_projects as projects
 from coderunner.facades import running
-from coderunner.facades.running import COMPILE_OUTPUT, LOST, OWN_PIDS, Result, Stage
+from coderunner.facades.running import COMPILE_OUTPUT, OWN_PIDS
 from coderunner.schema.api import RunRequest
 from coderunner.schema.facades import Judge0, Judge0Language
-from coderunner.schema.languages import Language
 from coderunner.schema.parts import File
 from coderunner.web.keys import Parts
 
-STATUSES = {
-    1: "In Queue", 2: "Processing", 3: "Accepted", 4: "Wrong Answer", 5: "Time Limit Exceeded",
-    6: "Compilation Error", 7: "Runtime Error (SIGSEGV)", 8: "Runtime Error (SIGXFSZ)",
-    9: "Runtime Error (SIGFPE)", 10: "Runtime Error (SIGABRT)", 11: "Runtime Error (NZEC)",
-    12: "Runtime Error (Other)", 13: "Internal Error", 14: "Exec Format Error",
-}  # fmt: skip
-# SIGSEGV, SIGXFSZ, SIGFPE, SIGABRT (signal(7)) to the statuses that name them.
-BY_SIGNAL = {11: 7, 25: 8, 8: 9, 6: 10}
+TOKEN_CHARACTERS = 36  # of a UUID (RFC 9562)
 ENCODED = ("source_code", "stdin", "expected_output")
 DEFAULT_FIELDS = ("token", "time", "memory", "stdout", "stderr", "compile_output", "message", "status")
 FIELDS = (
@@ -47,7 +37,6 @@ FIELDS = (
     "callback_url", "additional_files", "enable_network",
     "status", "language",
 )  # fmt: skip
-TEXTS = frozenset((*ENCODED, "stdout", "stderr", "compile_output", "message", "additional_files"))
 # As Judge0 removes what its shell would interpret.
 _SHELL = re.compile(r"[$&;<>|`]")
 # As in Judge0's model of a submission.
@@ -71,19 +60,16 @@ class Wrong(Exception):
         super().__init__(str(problems))
 
 
-class Unconvertible(Exception):
-    """An attribute is no UTF-8, and was not asked for in base64."""
-
-
 @dataclass(frozen=True, slots=True)
 class Order:
     """A checked submission. `run`: what is begun for it. `walls`: its limits of time by phase, in ms. `note`:
-    what is kept of it. `callback`: the address to tell its end to, "" for none."""
+    what is kept of it. `callback`: the address to tell its end to, "" for none. `scripts`: as of `Plan`."""
 
     run: RunRequest
     walls: dict[str, int]
     note: dict[str, Any]
     callback: str
+    scripts: tuple[str, str] | None = None
 
 
 # --- requests -----------------------------------------------------------------------------------------------
@@ -91,7 +77,7 @@ class Order:
 
 def languages_of(parts: Parts) -> dict[int, Judge0Language]:
     """The languages of the table that are offered here, by their numbers."""
-    return {one.id: one for one in table().languages if running.offered(parts, one.runs)}
+    return {one.id: one for one in table().languages if one.project or running.offered(parts, one.runs)}
 
 
 def order_of(given: Mapping[str, Any], parts: Parts, *, encoded: bool, callbacks: bool) -> Order:
@@ -101,33 +87,42 @@ def order_of(given: Mapping[str, Any], parts: Parts, *, encoded: bool, callbacks
     told = {name: _text(given, name) for name in (*ENCODED, "compiler_options", "command_line_arguments")}
     if encoded:
         told |= {name: _decoded(told[name]) for name in ENCODED}
-    if not told["source_code"]:
-        problems["source_code"] = ["can't be blank"]
     known = _language(given, parts, problems)
+    project = known is not None and known.project
+    if bool(told["source_code"]) is project:
+        problems["source_code"] = ["must be blank" if project else "can't be blank"]
+    if project and not given.get("additional_files"):
+        problems["additional_files"] = ["can't be blank"]
     numbers = _numbers(given, problems)
     callback = _text(given, "callback_url") or b""
     _check_options(given, told, known, problems, refused=bool(callback) and not callbacks)
     if problems or known is None:
         raise Wrong(problems)
-    language = parts.catalog.language(known.runs)
-    files = {language.entry: told["source_code"] or b""}
-    for file in _additional(given):
+    more = _additional(given)
+    paths = [file.path for file in more]
+    scripts = projects.scripts_of(paths) if project else None
+    language = parts.catalog.language(
+        projects.language_of(paths, parts, known.runs) if project else known.runs
+    )
+    files = {} if project else {language.entry: told["source_code"] or b""}
+    for file in more:
         # The program itself comes first: no file of the zip may replace it.
         files.setdefault(file.path, file.content)
+    compiles = bool(scripts[0] if scripts is not None else language.compile)
     run = running.wanted(
         {
-            "language": known.runs,
+            "language": language.name,
             "files": [File(path, content) for path, content in files.items()],
-            "entry": language.entry,
+            "entry": language.entry if scripts is None else scripts[1],
             "args": _words(told["command_line_arguments"]),
             "env": _flags(known, told["compiler_options"]),
             "stdin_base64": base64.b64encode(told["stdin"] or b"").decode(),
-            "limits": _limits(numbers, language, parts),
+            "limits": _limits(numbers, parts, compiles=compiles),
         }
     )
     walls = {"compiling": _ms(table().limits.max_wall_time_limit), "running": _ms(numbers["wall_time_limit"])}
     note = {**numbers, **_flat(told, given, known)}
-    return Order(run, walls if language.compile else {}, note, callback.decode("utf-8", "replace"))
+    return Order(run, walls if compiles else {}, note, callback.decode("utf-8", "replace"), scripts)
 
 
 def _text(given: Mapping[str, Any], name: str) -> bytes | None:
@@ -162,7 +157,7 @@ def _language(
 
 
 # Each with its least value, whether that is excluded, and the setting that has the greatest.
-_NUMBERS = {
+NUMBERS = {
     "number_of_runs": (0, True, "max_number_of_runs", 1),
     "cpu_time_limit": (0, False, "max_cpu_time_limit", None),
     "cpu_extra_time": (0, False, "max_cpu_extra_time", None),
@@ -176,7 +171,7 @@ _NUMBERS = {
 
 def _numbers(given: Mapping[str, Any], problems: dict[str, list[str]]) -> dict[str, float]:
     found: dict[str, float] = {}
-    for name, (least, excluded, greatest, default) in _NUMBERS.items():
+    for name, (least, excluded, greatest, default) in NUMBERS.items():
         most = getattr(table().limits, greatest)
         value = given.get(name)
         if value in (None, ""):
@@ -278,8 +273,8 @@ def _ms(seconds: float) -> int:
     return round(seconds * 1000)
 
 
-def _limits(numbers: Mapping[str, float], language: Language, parts: Parts) -> dict[str, int]:
-    most, compiles = table().limits, bool(language.compile)
+def _limits(numbers: Mapping[str, float], parts: Parts, *, compiles: bool) -> dict[str, int]:
+    most = table().limits
     cpu = numbers["cpu_time_limit"] + numbers["cpu_extra_time"]
     # The agent has one limit for both phases: the longer one; the server ends each phase by `walls`.
     wall = (
@@ -309,139 +304,3 @@ def _flat(
         "redirect_stderr_to_stdout": _true(given.get("redirect_stderr_to_stdout")),
         "additional_files": base64.b64encode(packed).decode() if packed else None,
     }
-
-
-# --- what is shown ------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """A submission's state. `result`: None while it is not done, or failed; `failure`: why it failed."""
-
-    token: str
-    status: int
-    created: float
-    finished: float
-    result: Result | None = None
-    failure: str = ""
-
-
-def shown(facts: Facts, note: Mapping[str, Any], fields: tuple[str, ...], *, encoded: bool) -> dict[str, Any]:
-    """The attributes `fields` of a submission. Raises Unconvertible."""
-    told = {**_kept(note), **_times(facts), **_outcome(facts, note), "token": facts.token}
-    told["status"] = {"id": told["status_id"], "description": STATUSES[told["status_id"]]}
-    return {name: _shown(told.get(name), encoded and name in TEXTS) for name in fields}
-
-
-def _kept(note: Mapping[str, Any]) -> dict[str, Any]:
-    kept: dict[str, Any] = {name: note.get(name) for name in FIELDS}
-    for name in (*ENCODED, "compiler_options", "command_line_arguments", "additional_files"):
-        text = kept[name]
-        if text is not None:
-            kept[name] = base64.b64decode(text)
-    return kept | {
-        "enable_per_process_and_thread_time_limit": False,
-        "enable_per_process_and_thread_memory_limit": False,
-        "enable_network": False,
-        "language": {"id": note["language_id"], "name": note["name"]},
-        "cpu_time_limit": _decimal(note["cpu_time_limit"]),
-        "cpu_extra_time": _decimal(note["cpu_extra_time"]),
-        "wall_time_limit": _decimal(note["wall_time_limit"]),
-        **{name: round(note[name]) for name in _NUMBERS if not name.endswith(("time_limit", "extra_time"))},
-    }
-
-
-def _decimal(value: float) -> str:
-    return str(float(value))
-
-
-def _times(facts: Facts) -> dict[str, Any]:
-    created, finished = _time(facts.created), _time(facts.finished) if facts.finished else None
-    return {
-        "created_at": created,
-        "finished_at": finished,
-    }
-
-
-def _time(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def _outcome(facts: Facts, note: Mapping[str, Any]) -> dict[str, Any]:
-    empty = dict.fromkeys(("stdout", "stderr", "compile_output", "message", "time", "wall_time", "memory"))
-    told: dict[str, Any] = {**empty, "exit_code": None, "exit_signal": None, "status_id": facts.status}
-    if facts.failure:
-        return {**told, "message": facts.failure.encode(), "status_id": 13}
-    result = facts.result
-    if result is None:
-        return told
-    if result.reason in LOST:
-        return {**told, "message": b"the sandbox was lost", "status_id": 13}
-    if result.compile is not None:
-        told["compile_output"] = result.compile.output or None
-    if result.run is None:
-        if result.reason in ("wall_timeout", "cpu_timeout"):
-            told["compile_output"] = b"Compilation time limit exceeded."
-        return {**told, "status_id": 6}
-    run = result.run
-    status, message = _judged(result, run, note)
-    mixed = note["redirect_stderr_to_stdout"]
-    most = round(note["max_file_size"]) * 1024
-    return told | {
-        "stdout": (run.output if mixed else run.stdout)[:most] or None,
-        "stderr": None if mixed else run.stderr[:most] or None,
-        "message": message and message.encode(),
-        "time": f"{run.cpu_ms / 1000:.3f}",
-        "wall_time": f"{run.wall_ms / 1000:.3f}",
-        "memory": run.memory // 1024,
-        "exit_code": result.code or 0,
-        "exit_signal": result.signal,
-        "status_id": status,
-    }
-
-
-def _judged(result: Result, run: Stage, note: Mapping[str, Any]) -> tuple[int, str | None]:
-    """The status and the message of a program that ran."""
-    # Without the extra time: that is how long a program may go on before it is killed, as in Judge0.
-    most = note["cpu_time_limit"] * 1000
-    if result.reason == "wall_timeout":
-        return 5, "Time limit exceeded (wall clock)"
-    if result.reason == "cpu_timeout" or run.cpu_ms > most:
-        return 5, "Time limit exceeded"
-    if result.reason == "output_limit" or len(run.stdout) > note["max_file_size"] * 1024:
-        return 8, "Caught fatal signal 25"
-    if result.signal is not None or result.reason == "oom":
-        # Out of memory: the kernel kills with SIGKILL.
-        number = result.signal or 9
-        return BY_SIGNAL.get(number, 12), f"Caught fatal signal {number}"
-    if result.code:
-        return 11, f"Exited with error status {result.code}"
-    expected = note["expected_output"]
-    printed = run.output if note["redirect_stderr_to_stdout"] else run.stdout
-    if expected is None or _stripped(base64.b64decode(expected)) == _stripped(printed):
-        return 3, None
-    return 4, None
-
-
-def _stripped(text: bytes) -> bytes:
-    # As Judge0 compares: space at the end of lines, and empty lines at the end, do not count.
-    return b"\n".join(line.rstrip() for line in text.split(b"\n")).rstrip()
-
-
-def _shown(value: Any, encoded: bool) -> Any:
-    if not isinstance(value, bytes):
-        return value
-    if encoded:
-        # In lines of 60 characters, as Ruby has it.
-        lines = [base64.b64encode(value[at : at + 45]).decode() for at in range(0, len(value), 45)]
-        return "".join(line + "\n" for line in lines)
-    try:
-        return value.decode()
-    except UnicodeDecodeError:
-        raise Unconvertible from None
-
-
-def note_of(data: bytes) -> dict[str, Any]:
-    """A stored note."""
-    note: dict[str, Any] = msgspec.json.decode(data)
-    return note

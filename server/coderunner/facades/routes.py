@@ -12,6 +12,7 @@ from aiohttp import web
 from coderunner.facades import jobe, judge0, judge0_submissions, piston, piston_socket
 from coderunner.facades.callbacks import CALLBACKS, Callbacks
 from coderunner.facades.jobe_files import FILES, Cache
+from coderunner.facades.judge0_repeats import Repeats
 from coderunner.web.api.cors import preflight
 from coderunner.web.keys import PARTS
 
@@ -69,7 +70,9 @@ def install(app: web.Application) -> None:
         parts.settings.judge0_callback_hosts, limits.callbacks_max_tries, limits.callbacks_timeout
     )
     app.on_cleanup.append(lambda _: callbacks.close())
-    parts.runs.on_end.append(functools.partial(judge0.ended, callbacks))
+    again = Repeats()
+    app.on_cleanup.append(lambda _: again.close())
+    parts.runs.on_end.append(functools.partial(judge0.ended, parts, callbacks, again))
     app[jobe.TURN] = asyncio.Lock()
     if "jobe" in parts.settings.facades:
         app[FILES] = Cache(Path(parts.settings.state_dir) / f"{parts.settings.instance_name}.files")

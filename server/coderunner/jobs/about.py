@@ -75,6 +75,9 @@ class Plan(Struct, frozen=True, kw_only=True):
     - `note`: what the interface keeps with the run; it is stored in a file of its own (`Job.note`).
     - `callback`: the address to which its end is told; "" for none.
     - `patient`: it waits for a place where another run would be refused with an error that is `retryable`.
+    - `scripts`: files that bash compiles and runs it by, in place of its language's commands; the first is ""
+      where nothing is compiled. None: those of the language.
+    - `again`: whether the interface may run it anew when it has ended, and how many times.
     - `live`: its input comes while it runs (`Job.type`); it is not ended by the request's.
     """
 
@@ -83,6 +86,8 @@ class Plan(Struct, frozen=True, kw_only=True):
     note: bytes = b""
     callback: str = ""
     patient: bool = False
+    scripts: tuple[str, str] | None = None
+    again: int = 0
     live: bool = False
 
 

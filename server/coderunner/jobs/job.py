@@ -222,7 +222,7 @@ class Job(Work):
             await self._complete(session)
             return
         if CHANNEL not in session.channels:
-            session.handle(attachment, messages(self.about)[1])
+            session.handle(attachment, messages(self.about)[1], self.about.plan.scripts)
         self._feed(session, attachment)
         if self._cancelled:
             self._kill(session, "killed")

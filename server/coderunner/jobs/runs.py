@@ -143,7 +143,9 @@ class Runs:
         )
         # Set before the messages are made: they have the id.
         about.id = plan.id or about.id
-        about.compiles = self._registry.check(*messages(about)).first_phase == "compiling"
+        first = self._registry.check(*messages(about)).first_phase
+        scripts = about.plan.scripts
+        about.compiles = first == "compiling" if scripts is None else bool(scripts[0])
         return about
 
     def _limits(

@@ -47,12 +47,14 @@ Seconds = Annotated[float, Meta(ge=0, le=3600)]
 
 class Judge0Language(Struct, frozen=True, forbid_unknown_fields=True):
     """A language as Judge0 numbers it. `runs`: our language. `flags`: the variable for the compiler's
-    options; "" if they cannot be set."""
+    options; "" if they cannot be set. `project`: it is a program of many files, whose own scripts compile and
+    run it."""
 
     id: Annotated[int, whole(1, 10_000)]
     runs: Word
     name: Word
     flags: Word = ""
+    project: bool = False
 
 
 class Judge0Limits(Struct, frozen=True, forbid_unknown_fields=True):

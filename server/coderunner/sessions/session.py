@@ -238,8 +238,11 @@ class Session:
 
     # --- what a client asks ------------------------------------------------------------------------------
 
-    def handle(self, attachment: Attachment, message: m.ClientMessage) -> None:
-        """Executes a client's message. Raises CodeRunnerError, which the caller sends as the answer."""
+    def handle(
+        self, attachment: Attachment, message: m.ClientMessage, scripts: tuple[str, str] | None = None
+    ) -> None:
+        """Executes a client's message. Raises CodeRunnerError, which the caller sends as the answer.
+        `scripts`: of a `run`, as `run_spec` takes them."""
         if attachment not in self._attachments:
             return  # superseded; its socket is about to close, and no answer would be read
         match message:
@@ -273,7 +276,7 @@ class Session:
                 # All other messages change something, which only the client in control may do.
                 self._attachments.require_control(attachment)
                 self._time.touch()
-                self._control_message(attachment, message)
+                self._control_message(attachment, message, scripts)
 
     def _give_back(self, attachment: Attachment) -> None:
         """Gives the control of `attachment`, which may have left, to the owner."""
@@ -292,10 +295,12 @@ class Session:
         self.company.taken(attachment, before, word)
         self.company.tell()
 
-    def _control_message(self, attachment: Attachment, message: m.ClientMessage) -> None:
+    def _control_message(
+        self, attachment: Attachment, message: m.ClientMessage, scripts: tuple[str, str] | None
+    ) -> None:
         match message:
             case m.Run():
-                spec = run_spec(message, self.language, self.limits, self._rules.limits)
+                spec = run_spec(message, self.language, self.limits, self._rules.limits, scripts)
                 # Before the channel exists: a refused project leaves nothing behind.
                 check_project(message.files, self._rules.project)
                 self.charges.begin(message.channel)

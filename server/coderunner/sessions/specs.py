@@ -65,11 +65,20 @@ def companions_of(language: Language) -> Companions:
     )
 
 
-def run_spec(message: Run, language: Language, limits: Limits, rules: LimitRules) -> ProgramSpec:
-    """Returns the specification of a `run`. `limits`: the session's. Raises BadPath, BadLimit, BadMessage."""
+def run_spec(
+    message: Run,
+    language: Language,
+    limits: Limits,
+    rules: LimitRules,
+    scripts: tuple[str, str] | None = None,
+) -> ProgramSpec:
+    """Returns the specification of a `run`. `limits`: the session's. `scripts`: files that bash compiles and
+    runs the program by, in place of the language's commands; the first is "" if nothing is compiled.
+
+    Raises BadPath, BadLimit, BadMessage."""
     _check_words(message)
     spec = _spec(message, language, rules.with_requested(limits, message.limits, RunLimits))
-    return replace(
+    spec = replace(
         spec,
         kind="run",
         mode=message.mode,
@@ -83,6 +92,11 @@ def run_spec(message: Run, language: Language, limits: Limits, rules: LimitRules
         stdin=check_path(message.stdin) if message.stdin is not None else None,
         env={**language.env, **message.env},  # the client's values win
     )
+    if scripts is None:
+        return spec
+    compiles, runs = scripts
+    # Every image has bash, as the shells are one.
+    return replace(spec, compile=("bash", compiles) if compiles else (), run=("bash", runs), variants=())
 
 
 def _check_words(message: Run) -> None:

@@ -1,0 +1,123 @@
+"""Judge0's `number_of_runs`: a submission that is run several times, each time as if it were the first.
+
+Each run is a job of its own, whose id is made of the submission's token: so the next server finds them, and
+the next run is begun once, whoever asks for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+from coderunner.errors import CodeRunnerError, NoRun
+from coderunner.facades import judge0_shown, running
+from coderunner.facades import judge0_submissions as submissions
+from coderunner.facades.judge0_shown import ACCEPTED, Facts
+from coderunner.facades.running import Result
+from coderunner.fleet.registry import Caller
+from coderunner.jobs.about import Plan
+from coderunner.jobs.job import Job
+from coderunner.jobs.runs import Runs
+from coderunner.logs import fields
+from coderunner.tasks import Tasks
+from coderunner.web.keys import Parts
+
+log = logging.getLogger(__name__)
+
+AGAIN_SECONDS = 2.0  # before the next run is asked for again, where the server has no room for it
+TRIES = 300  # of that: ten minutes, for which a submission is kept
+
+
+class Repeats:
+    """The tasks that begin the next run of a submission when one has ended."""
+
+    def __init__(self) -> None:
+        self._tasks = Tasks("repeats")
+
+    def go_on(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Awaits `work` in the background; again where it is refused for now."""
+        self._tasks.start(self._go_on(work), "repeat")
+
+    async def _go_on(self, work: Callable[[], Awaitable[None]]) -> None:
+        for _ in range(TRIES):
+            try:
+                await work()
+                return
+            except CodeRunnerError as error:
+                if not error.retryable:
+                    log.info("submission not run again", extra=fields(code=error.code))
+                    return
+            await asyncio.sleep(AGAIN_SECONDS)
+
+    async def close(self) -> None:
+        """Gives up: whoever asks the next server for the submission begins its next run."""
+        await self._tasks.stop()
+
+
+def token_of(job: Job) -> str:
+    """The token of the submission of which this is a run."""
+    return job.id[: submissions.TOKEN_CHARACTERS]
+
+
+def first(job: Job) -> bool:
+    """Whether it is a submission's first run, which is found by its token."""
+    return len(job.id) == submissions.TOKEN_CHARACTERS
+
+
+async def runs_of(parts: Parts, head: Job, note: Mapping[str, Any]) -> list[Job]:
+    """The runs of a submission until now, of which the first is `head`; begins the next one where it is due.
+    It is over when the last of them is done. Raises CodeRunnerError if the next one is refused."""
+    jobs = [head]
+    while len(jobs) < round(note["number_of_runs"]):
+        last = jobs[-1]
+        # As in Judge0: the first that is not accepted is the last.
+        if not last.done or last.error is not None or not _accepted(note, await running.result_of(last)):
+            break
+        jobs.append(await _next(parts, head, note, len(jobs) + 1))
+    return jobs
+
+
+def _accepted(note: Mapping[str, Any], result: Result) -> bool:
+    facts = Facts("", ACCEPTED, 0, 0, result)
+    status: int = judge0_shown.outcome(facts, note)["status_id"]
+    return status == ACCEPTED
+
+
+async def _next(parts: Parts, head: Job, note: Mapping[str, Any], number: int) -> Job:
+    about, name = head.about, f"{head.id}-{number}"
+    caller = Caller(about.address, about.principal, about=about.told)
+    runs: Runs = parts.runs
+    try:
+        return runs.find(name, caller, Job)
+    except NoRun:
+        pass
+    # In a thread, as when it was begun. Of what was kept: the first run's request is not any more.
+    order = await asyncio.to_thread(submissions.order_of, _given(note), parts, encoded=True, callbacks=True)
+    plan = Plan(id=name, walls=order.walls, scripts=order.scripts, patient=True, again=1)
+    # By its id as the key: who asks at the same time gets the same run.
+    work = runs.begin(order.run, caller, name, plan)
+    assert isinstance(work, Job)
+    return work
+
+
+def _given(note: Mapping[str, Any]) -> dict[str, Any]:
+    """The submission as it was sent, with its texts in base64."""
+    given = {name: note[name] for name in (*submissions.ENCODED, "additional_files", "language_id")}
+    for name in ("compiler_options", "command_line_arguments"):  # which are never sent in base64
+        text = note[name]
+        given[name] = None if text is None else base64.b64decode(text).decode("utf-8", "replace")
+    return given | {name: note[name] for name in submissions.NUMBERS}
+
+
+def averaged(results: Sequence[Result]) -> dict[str, Any]:
+    """The attributes that are an average over the runs."""
+    stages = [one.run for one in results if one.run is not None]
+    if not stages:
+        return {}
+    return {
+        "time": f"{sum(stage.cpu_ms for stage in stages) / len(stages) / 1000:.3f}",
+        "memory": sum(stage.memory for stage in stages) // len(stages) // 1024,
+    }
