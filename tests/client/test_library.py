@@ -136,3 +136,41 @@ def test_what_a_session_refuses(server: Server):
             list(waiting)
         with pytest.raises(Refused, match="over"):
             session.run("w.sh")
+
+
+@pytest.mark.long
+def test_what_is_too_much_for_a_message_is_uploaded(server: Server):
+    size = "import os\nprint(os.path.getsize('data'))"
+    # A megabyte that is two in JSON, and what is too much in any case.
+    for data in (b"\n" * 1_100_000, bytes(3_000_000)):
+        with blocking.Client(server.url) as client:
+            program = client.start("python", size, files={"data": data}, entry="main.py")
+            assert [output.data for output in program] == [b"%d\n" % len(data)]
+            with client.open("python", files={"data": data}) as session:
+                program = session.run("main.py", files={"main.py": size, "more": data})
+                assert [output.data for output in program] == [b"%d\n" % len(data)]
+    with blocking.Client(server.url) as client, pytest.raises(Refused, match="in a message"):
+        list(client.start("python", "1", entry="main.py", args=["x" * 60_000] * 40))
+
+
+@pytest.mark.long
+def test_what_is_wrong_is_refused_in_a_sentence(server: Server):
+    with blocking.Client("http://127.0.0.1:9/") as client, pytest.raises(Refused, match="no server answers"):
+        client.languages()
+    with blocking.Client("nowhere") as client, pytest.raises(Refused, match="no server answers"):
+        client.languages()
+    with blocking.Client(server.url) as client:
+        with pytest.raises(Refused, match="NUL"):
+            client.start("python", "1", entry="main.py", args=["a\0b"])
+        with pytest.raises(Refused, match="group"):
+            client.open("python", group=("a", "b"))
+        with client.open("python") as session:
+            program = session.run(
+                "m.py", files={"m.py": "import sys\nprint(sys.stdin.read())"}, terminal=(80, 24)
+            )
+            with pytest.raises(Refused, match="no signal FOO; there are INT, TERM"):
+                program.signal("FOO")
+            program.end_input()
+            assert b"".join(output.data for output in program).endswith(b"\r\n")
+            assert program.exit is not None
+            assert program.exit.code == 0

@@ -227,6 +227,7 @@ async def test_a_multi_file_program(facades: Server):
     for fields, wrong in (
         ({"additional_files": packed(files), "source_code": "x"}, {"source_code": ["must be blank"]}),
         ({}, {"additional_files": ["can't be blank"]}),
+        ({"additional_files": "AAAA"}, {"additional_files": ["must be a zip with files"]}),
     ):
         reply = await ask(facades, "POST", "submissions", json={"language_id": PROJECT, **fields})
         assert (reply.status, reply.document) == (422, wrong)

@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import aiohttp
 
 from coderunner.client.line import RECONNECT_SECONDS
-from coderunner.client.peer import random_id
-from coderunner.client.refused import Refused
+from coderunner.client.peer import Unexpected, random_id
+from coderunner.client.refused import Refused, refusal
 from coderunner.client.visit import Visit
+from coderunner.schema.answers import Languages, LanguageView
+
+
+async def languages_of(visit: Visit) -> Sequence[LanguageView]:
+    """The server's languages, the most used ones first. Raises Refused."""
+    try:
+        found = await visit.document("api/languages", Languages)
+    except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:  # ValueError: no address
+        raise Refused(f"no server answers at {visit.place}: {error}", retryable=True) from None
+    except Unexpected:
+        raise refusal(visit.place, *await visit.get("api/languages")) from None
+    return found.languages
 
 
 async def asked(visit: Visit, path: str, document: dict[str, Any]) -> tuple[int, str]:

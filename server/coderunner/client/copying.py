@@ -13,6 +13,7 @@ from coderunner.client.rest import Answer, Rest
 from coderunner.schema import messages as m
 
 MOST_FILES = 4096  # in one copy
+MESSAGE_BYTES = 1024 * 1024  # of files in a message: of the 2 MiB that a server accepts, as JSON
 
 Step = Callable[[str], None]
 """Is told the path of each file that was copied."""
@@ -29,6 +30,26 @@ async def upload(rest: Rest, source: Path, target: str, step: Step) -> int:
         _checked(await rest("PUT", f"/files/{quote(name)}", data), name)
         step(name)
     return len(found)
+
+
+def divided(files: Sequence[m.File]) -> tuple[list[m.File], list[m.File]]:
+    """The files for the message of a run, and those for which it has no room, which are uploaded before."""
+    sent: list[m.File] = []
+    large: list[m.File] = []
+    room = MESSAGE_BYTES
+    for one in files:
+        size = _encoded(bytes(one.content or b""))
+        (sent if size <= room else large).append(one)
+        room -= size if size <= room else 0
+    return sent, large
+
+
+def _encoded(data: bytes) -> int:
+    """Bytes of a file's content in a message."""
+    try:
+        return len(json.dumps(data.decode(), ensure_ascii=False).encode())  # its ends of lines are two bytes
+    except UnicodeDecodeError:
+        return len(data) * 4 // 3 + 4  # base64
 
 
 async def bring_files(rest: Rest, files: Sequence[m.File]) -> None:

@@ -15,14 +15,17 @@ from typing import Any, Self
 import msgspec
 
 from coderunner.client import grading
-from coderunner.client.asking import asked
+from coderunner.client.asking import asked, languages_of
+from coderunner.client.copying import bring_files, divided
+from coderunner.client.line import Place
 from coderunner.client.live import CHANNEL, Live
 from coderunner.client.program import Output as Output
 from coderunner.client.program import Program
 from coderunner.client.refused import Refused, refusal
-from coderunner.client.session import Files, Group, Session, messages_of, run_message
+from coderunner.client.rest import Rest
+from coderunner.client.session import Files, Session, messages_of, run_message
 from coderunner.client.visit import Visit
-from coderunner.schema.answers import Languages, LanguageView
+from coderunner.schema.answers import LanguageView
 from coderunner.schema.api import RunAnswer
 
 
@@ -53,7 +56,7 @@ class Client:
 
     async def languages(self) -> Sequence[LanguageView]:
         """The server's languages, the most used ones first."""
-        return (await self._visit.document("api/languages", Languages)).languages
+        return await languages_of(self._visit)
 
     async def run(
         self, language: str, source: str | None = None, *, files: Files | None = None, **fields: Any
@@ -87,23 +90,28 @@ class Client:
     ) -> Program:
         """Prepares a program in a session of its own, which begins when it is iterated over or written to.
 
-        `source`: the content of the file `entry`, which has to be named then; or `files`, together about
-        1 MiB. `terminal`: columns and rows of a terminal for it; None for pipes.
+        `source`: the content of the file `entry`, which has to be named then; or `files`. `terminal`: columns
+        and rows of a terminal for it; None for pipes.
         """
         given = dict(files or {})
         if source is not None:
             if entry is None:
                 raise Refused("name the entry of the source, for example main.py")
             given[entry] = source
-        message = run_message(CHANNEL, given, entry, args, env, None, terminal)
-        live = Live(self._visit, language, lambda: message)
+        sent, large = divided(messages_of(given))
+        message = run_message(CHANNEL, sent, entry, args, env, None, terminal)
+
+        async def bring(place: Place) -> None:
+            await bring_files(Rest(self._visit.url, place, self._visit.http), large)
+
+        live = Live(self._visit, language, lambda: message, bring=bring if large else None)
 
         def begin() -> None:
             task = live.begin()
             self._following.add(task)
             task.add_done_callback(self._following.discard)
 
-        return Program(live.channel, live.output, begin)
+        return Program(live.channel, live.output, begin, terminal=terminal is not None)
 
     async def open(
         self,
@@ -111,7 +119,7 @@ class Client:
         *,
         files: Files | None = None,
         limits: Mapping[str, int] | None = None,
-        group: Group | bool = False,
+        group: tuple[str, str] | bool = False,
         member: str | None = None,
         room: str | None = None,
     ) -> Session:
@@ -121,17 +129,21 @@ class Client:
         new private network, that of another session (`Session.group`) to join it. `member`: the host name
         there. `room`: whose teachers may watch.
         """
-        fields: dict[str, Any] = {"files": messages_of(files or {}), "limits": dict(limits or {})}
+        sent, large = divided(messages_of(files or {}))
+        fields: dict[str, Any] = {"files": tuple(sent), "limits": dict(limits or {})}
         fields |= {"member": member, "room": room, "network": "group" if group else "none"}
-        if isinstance(group, Group):
-            fields |= {"group": group.id, "group_token": group.token}
+        if not isinstance(group, bool):
+            fields["group"], fields["group_token"] = group
         session = Session(self._visit, language, fields, self._sessions.discard)
         self._sessions.add(session)
         try:
-            return await session.begin()
+            await session.begin()
+            for one in large:
+                await session.files.put(one.path, bytes(one.content))
         except BaseException:
-            self._sessions.discard(session)
+            await session.close()
             raise
+        return session
 
     async def batch(
         self, document: dict[str, Any], told: Callable[[dict[str, Any]], None] = lambda _: None

@@ -152,6 +152,9 @@ class Line:
             return await self._converse(peer, over)
         except Unexpected:
             self._look_for_end(peer)
+            # Too large (RFC 6455, section 7.4.1): it would be again.
+            if peer.close_code == 1009:
+                raise Refused("what was sent is more than the server takes in a message") from None
             return False
         except (ConnectionError, aiohttp.ClientError):
             return False

@@ -7,7 +7,9 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import NamedTuple
 
 from coderunner.client.channel import PIECE, Piece, ProgramChannel
+from coderunner.client.refused import Refused
 from coderunner.schema import messages as m
+from coderunner.schema.parts import SIGNALS
 from coderunner.wire.journal import STDERR
 
 
@@ -24,7 +26,8 @@ class Output(NamedTuple):
 class Program:
     """A program that runs on a server: iterate over it for its output, until it has ended.
 
-    `output`: makes the iterator of it. `begin`: is called before input is sent.
+    `output`: makes the iterator of it. `begin`: is called before input is sent. `terminal`: whether it has
+    one.
     """
 
     def __init__(
@@ -32,8 +35,10 @@ class Program:
         channel: ProgramChannel,
         output: Callable[[], AsyncGenerator[Piece, None]],
         begin: Callable[[], object] = lambda: None,
+        *,
+        terminal: bool,
     ) -> None:
-        self._channel, self._output, self._begin = channel, output, begin
+        self._channel, self._output, self._begin, self._terminal = channel, output, begin, terminal
 
     async def __aiter__(self) -> AsyncIterator[Output]:
         """Yields the output as it comes. Raises Refused if the program cannot be run or followed any more.
@@ -57,15 +62,22 @@ class Program:
             await self._channel.type(raw[begin : begin + PIECE])
 
     async def end_input(self) -> None:
-        """Closes its standard input. For programs without a terminal."""
-        await self._channel.end_input()
+        """Closes its standard input; on a terminal, types Ctrl-D."""
+        if self._terminal:
+            await self.write(b"\x04")
+        else:
+            self._begin()
+            await self._channel.end_input()
 
     async def resize(self, cols: int, rows: int) -> None:
         """Sets the size of its terminal."""
         await self._channel.resize(cols, rows)
 
     async def signal(self, name: str) -> None:
-        """Sends a signal, by its name without SIG: `INT`, `TERM`, `KILL`; none while the server is away."""
+        """Sends a signal, by its name without SIG: `INT`, `TERM`, `KILL`; none while the server is away.
+        Raises Refused for one that there is not."""
+        if name not in SIGNALS:
+            raise Refused(f"there is no signal {name}; there are {', '.join(SIGNALS)}")
         await self._channel.signal(name)
 
     async def kill(self) -> None:

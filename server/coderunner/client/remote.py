@@ -17,8 +17,8 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from coderunner.client import terminal
-from coderunner.client.asking import asked
-from coderunner.client.copying import bring_files
+from coderunner.client.asking import asked, languages_of
+from coderunner.client.copying import bring_files, divided
 from coderunner.client.errands import OTHERS
 from coderunner.client.kept import Kept, Store
 from coderunner.client.line import Place
@@ -28,7 +28,7 @@ from coderunner.client.refused import Refused, printable, refusal
 from coderunner.client.rest import Rest
 from coderunner.client.visit import Visit
 from coderunner.schema import messages as m
-from coderunner.schema.answers import Languages, LanguageView
+from coderunner.schema.answers import LanguageView
 from coderunner.schema.forms import UNIX
 from coderunner.wire.journal import STDERR
 
@@ -38,7 +38,6 @@ TRY_AGAIN = 75  # the same, where the same command may succeed later
 DETACHED = -1  # no exit code: the session goes on without this command
 STDIN = 0
 MOST_BYTES = 16 * 1024 * 1024  # of all files together
-MESSAGE_BYTES = 1024 * 1024  # of those in a message: of the 2 MiB that a server accepts, as JSON
 
 
 def main(arguments: argparse.Namespace, url: str) -> int:
@@ -87,7 +86,7 @@ async def _main(arguments: argparse.Namespace, url: str) -> int:
             # Both: typed keys and the shown screen belong together.
             if not (os.isatty(0) and os.isatty(1)):
                 raise Refused("a shell needs a terminal; `coderunner run` runs a program through pipes")
-            language = _chosen(await _languages(visit), arguments.language).name
+            language = _chosen(await languages_of(visit), arguments.language).name
             return await _follow(visit, language, lambda: _shell(arguments), True, store=arguments.store)
         found, named, given = await asyncio.to_thread(_files, arguments)
         language, entry = await _language(visit, arguments.language, found, named)
@@ -95,7 +94,7 @@ async def _main(arguments: argparse.Namespace, url: str) -> int:
         if arguments.json:
             return await _answer(visit, arguments, language, entry, files, given)
         terminals = given is None and os.isatty(0) and os.isatty(1)
-        sent, large = _divided(files)
+        sent, large = divided(files)
 
         async def bring(place: Place) -> None:
             await bring_files(Rest(visit.url, place, visit.http), large)
@@ -172,18 +171,6 @@ def _files(arguments: argparse.Namespace) -> tuple[dict[str, bytes], str | None,
     return found, entry, given
 
 
-def _divided(files: Sequence[m.File]) -> tuple[list[m.File], list[m.File]]:
-    """The files for the message of the run, and those for which it has no room, which are uploaded before."""
-    sent: list[m.File] = []
-    large: list[m.File] = []
-    room = MESSAGE_BYTES
-    for one in files:
-        size = len(one.content or b"")
-        (sent if size <= room else large).append(one)
-        room -= size if size <= room else 0
-    return sent, large
-
-
 def _content(path: Path | int, besides: int) -> bytes:
     """The content of a file, or of STDIN. `besides`: bytes of those that were read before it. Raises Refused,
     OSError."""
@@ -193,17 +180,6 @@ def _content(path: Path | int, besides: int) -> bytes:
         name = "standard input" if path == STDIN else path
         raise Refused(f"{name} is too much: {MOST_BYTES >> 20} MiB in all can be sent")
     return data
-
-
-async def _languages(visit: Visit) -> Sequence[LanguageView]:
-    """The server's languages, the most used ones first. Raises Refused, Unexpected."""
-    try:
-        found = await visit.document("api/languages", Languages)
-    except (aiohttp.ClientError, OSError, TimeoutError) as error:
-        raise Refused(f"no server answers at {visit.place}: {error}", retryable=True) from None
-    except Unexpected:
-        raise refusal(visit.place, *await visit.get("api/languages")) from None
-    return found.languages
 
 
 def _chosen(rows: Sequence[LanguageView], wanted: str | None) -> LanguageView:
@@ -219,7 +195,7 @@ async def _language(
     visit: Visit, wanted: str | None, files: dict[str, bytes], entry: str | None
 ) -> tuple[str, str]:
     """The language of the program and the path of its entry. Raises Refused."""
-    rows = await _languages(visit)
+    rows = await languages_of(visit)
     if wanted is None:
         ending = PurePath(entry or "").suffix.lower()
         rows = [row for row in rows if (row.entry in files if entry is None else ending in row.extensions)]

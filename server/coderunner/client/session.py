@@ -13,6 +13,7 @@ import aiohttp
 import msgspec
 
 from coderunner.client.channel import Piece, ProgramChannel
+from coderunner.client.copying import divided
 from coderunner.client.line import RECONNECT_SECONDS, Line, Place
 from coderunner.client.program import Program
 from coderunner.client.refused import Refused, refusal
@@ -156,18 +157,21 @@ class Session:
         """Starts a program, of which at most eight run at one time. Raises Refused if the session is over;
         what is wrong with the program is raised where its output is read.
 
-        `entry`: the file to start with; by default the language's own. `files`: are written first; together
-        about 1 MiB, more by `files.put`. `limits`: `wall_ms`, `cpu_ms`, `output_bytes`, `memory_bytes`,
-        `pids`. `terminal`: columns and rows of a terminal for it; None for pipes.
+        `entry`: the file to start with; by default the language's own. `files`: are written first.
+        `limits`: `wall_ms`, `cpu_ms`, `output_bytes`, `memory_bytes`, `pids`. `terminal`: columns and rows
+        of a terminal for it; None for pipes.
         """
+        sent, large = divided(messages_of(files or {}))
         number = self._next()
-        message = run_message(number, files or {}, entry, args, env, limits, terminal)
-        return await self._started(number, message)
+        message = run_message(number, sent, entry, args, env, limits, terminal)
+        for one in large:
+            await self.files.put(one.path, bytes(one.content))
+        return await self._started(number, message, terminal is not None)
 
     async def shell(self, terminal: tuple[int, int] = (80, 24), *, repl: bool = False) -> Program:
         """Starts a shell; with `repl` the language's own prompt. Raises as `run`."""
         number = self._next()
-        return await self._started(number, m.Shell(number, *terminal, repl=repl))
+        return await self._started(number, m.Shell(number, *terminal, repl=repl), True)
 
     async def extend(self) -> None:
         """Restarts its idle time."""
@@ -197,10 +201,10 @@ class Session:
         self._channels += 1
         return self._channels
 
-    async def _started(self, number: int, message: m.Run | m.Shell) -> Program:
+    async def _started(self, number: int, message: m.Run | m.Shell, terminal: bool) -> Program:
         channel = ProgramChannel(number, lambda: message)
         await self._line.begin(channel)
-        return Program(channel, lambda: self._output(channel))
+        return Program(channel, lambda: self._output(channel), terminal=terminal)
 
     async def _output(self, channel: ProgramChannel) -> AsyncGenerator[Piece, None]:
         async with contextlib.aclosing(channel.output()) as output:
@@ -211,26 +215,29 @@ class Session:
 
 def run_message(
     number: int,
-    files: Files,
+    files: Sequence[m.File],
     entry: str | None,
     args: Sequence[str],
     env: Mapping[str, str] | None,
     limits: Mapping[str, int] | None,
     terminal: tuple[int, int] | None,
 ) -> m.Run:
-    """The message that starts a program on a channel."""
+    """The message that starts a program on a channel. Raises Refused for what no message may have."""
     cols, rows = terminal or (None, None)
-    return m.Run(
-        number,
-        "tty" if terminal else "pipe",
-        files=messages_of(files),
-        entry=entry,
-        args=tuple(args),
-        env=dict(env or {}),
-        cols=cols,
-        rows=rows,
-        limits=dict(limits or {}),
-    )
+    try:
+        return m.Run(
+            number,
+            "tty" if terminal else "pipe",
+            files=tuple(files),
+            entry=entry,
+            args=tuple(args),
+            env=dict(env or {}),
+            cols=cols,
+            rows=rows,
+            limits=dict(limits or {}),
+        )
+    except ValueError as error:
+        raise Refused(str(error)) from None
 
 
 def messages_of(files: Files) -> tuple[m.File, ...]:

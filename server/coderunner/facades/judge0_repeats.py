@@ -67,11 +67,17 @@ def first(job: Job) -> bool:
     return len(job.id) == submissions.TOKEN_CHARACTERS
 
 
+def count_of(note: Mapping[str, Any]) -> int:
+    """How many times a submission is to be run: what a column for whole numbers has of the number, as in
+    Judge0."""
+    return max(1, int(note["number_of_runs"]))
+
+
 async def runs_of(parts: Parts, head: Job, note: Mapping[str, Any]) -> list[Job]:
     """The runs of a submission until now, of which the first is `head`; begins the next one where it is due.
     It is over when the last of them is done. Raises CodeRunnerError if the next one is refused."""
     jobs = [head]
-    while len(jobs) < round(note["number_of_runs"]):
+    while len(jobs) < count_of(note):
         last = jobs[-1]
         # As in Judge0: the first that is not accepted is the last.
         if not last.done or last.error is not None or not _accepted(note, await running.result_of(last)):

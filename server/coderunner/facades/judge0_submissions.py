@@ -100,6 +100,8 @@ def order_of(given: Mapping[str, Any], parts: Parts, *, encoded: bool, callbacks
         raise Wrong(problems)
     more = _additional(given)
     paths = [file.path for file in more]
+    if project and not paths:
+        raise Wrong({"additional_files": ["must be a zip with files"]})
     scripts = projects.scripts_of(paths) if project else None
     language = parts.catalog.language(
         projects.language_of(paths, parts, known.runs) if project else known.runs

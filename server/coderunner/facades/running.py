@@ -82,7 +82,7 @@ def wanted(fields: Mapping[str, Any]) -> RunRequest:
     try:
         return msgspec.convert(dict(fields), RunRequest)
     except ValueError as error:
-        raise BadMessage(str(error)) from None
+        raise BadMessage(str(error).strip()) from None
 
 
 def file(path: str, content: bytes) -> File:
