@@ -29,7 +29,8 @@ def _part(value: Any) -> str:
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
-def _token(header: dict[str, Any], claims: dict[str, Any], secret: bytes | None) -> str:
+def token(header: dict[str, Any], claims: dict[str, Any], secret: bytes | None) -> str:
+    """A token with this header and these claims, signed with `secret`; without one if that is None."""
     signed = f"{_part({'typ': 'JWT', **header})}.{_part(claims)}"
     mac = b"" if secret is None else hmac.new(secret, signed.encode(), hashlib.sha256).digest()
     return f"{signed}.{_part(mac)}"
@@ -40,20 +41,20 @@ def _tokens() -> dict[str, str]:
     claims = {**CLAIMS, "exp": int(time.time()) + 600}
     # `none` in several spellings: a filter may know one of them only.
     found = {
-        f"alg {name or 'empty'}": _token({"alg": name}, claims, None) for name in ("none", "None", "nOnE", "")
+        f"alg {name or 'empty'}": token({"alg": name}, claims, None) for name in ("none", "None", "nOnE", "")
     }
     found |= {
-        f"guessed {number}": _token({"alg": "HS256"}, claims, one) for number, one in enumerate(SECRETS)
+        f"guessed {number}": token({"alg": "HS256"}, claims, one) for number, one in enumerate(SECRETS)
     }
     found |= {
-        "expired": _token({"alg": "HS256"}, {**claims, "exp": 1}, SECRETS[1]),
-        "wrong audience": _token({"alg": "HS256"}, {**claims, "aud": "another"}, SECRETS[1]),
+        "expired": token({"alg": "HS256"}, {**claims, "exp": 1}, SECRETS[1]),
+        "wrong audience": token({"alg": "HS256"}, {**claims, "aud": "another"}, SECRETS[1]),
         # Headers by which a token would bring its own key (RFC 7515, sections 4.1.2 and 4.1.3).
-        "own key": _token(
+        "own key": token(
             {"alg": "HS256", "jwk": {"kty": "oct", "k": _part(SECRETS[1])}}, claims, SECRETS[1]
         ),
-        "own key set": _token({"alg": "RS256", "jku": f"{EVIL}/jwks.json", "kid": "x"}, claims, SECRETS[1]),
-        "a file as key": _token({"alg": "HS256", "kid": "../../../../dev/null"}, claims, b""),
+        "own key set": token({"alg": "RS256", "jku": f"{EVIL}/jwks.json", "kid": "x"}, claims, SECRETS[1]),
+        "a file as key": token({"alg": "HS256", "kid": "../../../../dev/null"}, claims, b""),
         "not an object": f"{_part([])}.{_part([])}.{_part(b'x')}",
         "deep": f"{_part(b'[' * 4000)}.{_part(claims)}.",
         "key of nobody": "crk_000000000000_" + "A" * 43,
