@@ -106,9 +106,7 @@ def test_a_hand_is_raised_and_lowered_and_a_teacher_says_something(
         expect(tab.page.locator("#status")).to_have_text("Shown in 1 page.")
 
 
-def test_files_are_handed_out_and_collected(
-    open_tab: Callable[..., Tab], server: Server, anna: Tab
-) -> None:
+def test_files_are_handed_out_and_collected(open_tab: Callable[..., Tab], server: Server, anna: Tab) -> None:
     tab = wall_of(open_tab, server, tina())
     page = tab.page
     page.get_by_role("button", name="Hand out files").click()

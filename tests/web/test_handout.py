@@ -82,9 +82,7 @@ async def test_nobody_else_does_either(server):
             assert (await put(server, PROJECT, headers, made))[0] == 403
             assert (await asked(server, ARCHIVE, headers=headers))[0] == 403
         assert (await asked(server, ARCHIVE))[0] == 401
-        listed = await content(
-            server, f"api/sessions/{anna.opened.session}/files", bearer(anna.opened.token)
-        )
+        listed = await content(server, f"api/sessions/{anna.opened.session}/files", bearer(anna.opened.token))
         assert b"week-3" not in listed
         assert not heard(anna, m.Notice)
 

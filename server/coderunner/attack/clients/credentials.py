@@ -43,16 +43,12 @@ def _tokens() -> dict[str, str]:
     found = {
         f"alg {name or 'empty'}": token({"alg": name}, claims, None) for name in ("none", "None", "nOnE", "")
     }
-    found |= {
-        f"guessed {number}": token({"alg": "HS256"}, claims, one) for number, one in enumerate(SECRETS)
-    }
+    found |= {f"guessed {number}": token({"alg": "HS256"}, claims, one) for number, one in enumerate(SECRETS)}
     found |= {
         "expired": token({"alg": "HS256"}, {**claims, "exp": 1}, SECRETS[1]),
         "wrong audience": token({"alg": "HS256"}, {**claims, "aud": "another"}, SECRETS[1]),
         # Headers by which a token would bring its own key (RFC 7515, sections 4.1.2 and 4.1.3).
-        "own key": token(
-            {"alg": "HS256", "jwk": {"kty": "oct", "k": _part(SECRETS[1])}}, claims, SECRETS[1]
-        ),
+        "own key": token({"alg": "HS256", "jwk": {"kty": "oct", "k": _part(SECRETS[1])}}, claims, SECRETS[1]),
         "own key set": token({"alg": "RS256", "jku": f"{EVIL}/jwks.json", "kid": "x"}, claims, SECRETS[1]),
         "a file as key": token({"alg": "HS256", "kid": "../../../../dev/null"}, claims, b""),
         "not an object": f"{_part([])}.{_part([])}.{_part(b'x')}",
