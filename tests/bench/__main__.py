@@ -25,7 +25,7 @@ from functools import partial
 from pathlib import Path
 
 from coderunner.schema import messages as m
-from tests.bench import report
+from tests.bench import report, wall
 from tests.bench.typist import FLOOD
 from tests.harness import (
     MEASURED,
@@ -80,7 +80,7 @@ class Row:
     @property
     def worst(self) -> float:
         """The 99th percentile towards what is worse: of rates the first."""
-        ordered = sorted(self.values, reverse=self.unit != "ms")
+        ordered = sorted(self.values, reverse=self.unit == "MB/s")
         return ordered[min(len(ordered) - 1, len(ordered) * 99 // 100)]
 
     def ratio(self, rows: Sequence[Row]) -> float | None:
@@ -420,6 +420,9 @@ def main() -> None:
                 for count in (1, 10, 50)
             ]
             deploys.append(start(server, Path(folder), arguments.rounds))
+    with tempfile.TemporaryDirectory(prefix="bench-wall-") as folder:
+        walls = asyncio.run(wall.figures(Path(folder), min(5, arguments.rounds), cgroup_parent()))
+    deploys += [Row(title, _turn, *rest) for title, *rest in walls]
     rows += deploys
     for (language, amount), target in zip(waiting.items(), (12.0, None), strict=True):
         title = f"memory of a waiting container, {language}"

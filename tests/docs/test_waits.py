@@ -24,6 +24,7 @@ TIMES = {
     "bench/languages.py::measure": PACE,
     "bench/sizes.py::one": PACE,
     "bench/sizes.py::rest": NOTHING,
+    "bench/wall.py::_round": PACE,
     "browser/tab.py::_loads": POLLS,
     "browser/tab.py::until": POLLS,
     "browser/tab.py::shows": POLLS,
