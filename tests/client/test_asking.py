@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from coderunner.client import asking
+from coderunner.client import asking, grading, visit
 from coderunner.client.refused import Refused
 
 DRAINING = (503, '{"code": "draining", "detail": "the server takes no new sessions"}')
@@ -14,6 +14,7 @@ class Visit:
     """A server that gives these answers, one after another; the last one for ever."""
 
     place = "localhost"
+    reached = True
 
     def __init__(self, *answers: tuple[int, str] | OSError) -> None:
         self.answers = list(answers)
@@ -51,3 +52,12 @@ async def test_a_server_that_takes_no_new_sessions_says_so_in_the_end():
 async def test_one_that_is_away_by_then_cannot_be_reached(last):
     with pytest.raises(Refused, match="cannot be reached any more"):
         await asking.asked(Visit(DRAINING, last), "api/run", {})
+
+
+@pytest.mark.parametrize("address", ["http://127.0.0.1:9/", "nowhere"])
+async def test_one_that_never_was_there_is_not_waited_for(address):
+    async with visit.Visit(address) as nobody:
+        with pytest.raises(Refused, match="no server answers"):
+            await asking.asked(nobody, "api/run", {})
+        with pytest.raises(Refused, match="no server answers"):
+            await grading.grade(nobody, {}, print)

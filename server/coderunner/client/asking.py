@@ -19,7 +19,7 @@ async def languages_of(visit: Visit) -> Sequence[LanguageView]:
     """The server's languages, the most used ones first. Raises Refused."""
     try:
         found = await visit.document("api/languages", Languages)
-    except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:  # ValueError: no address
+    except (aiohttp.ClientError, OSError, TimeoutError) as error:
         raise Refused(f"no server answers at {visit.place}: {error}", retryable=True) from None
     except Unexpected:
         raise refusal(visit.place, *await visit.get("api/languages")) from None
@@ -27,8 +27,8 @@ async def languages_of(visit: Visit) -> Sequence[LanguageView]:
 
 
 async def asked(visit: Visit, path: str, document: dict[str, Any]) -> tuple[int, str]:
-    """(status, body) of the answer to a run. A server that is away is waited for, from its first silence on;
-    nothing is begun anew for that. One that takes no new sessions all that time answers so. Raises
+    """(status, body) of the answer to a run. A server that was there is waited for, from its first silence
+    on; nothing is begun anew for that. One that takes no new sessions all that time answers so. Raises
     Refused."""
     headers, loop, begun = {"Idempotency-Key": random_id()}, asyncio.get_running_loop(), 0.0
     while True:
@@ -43,6 +43,8 @@ async def asked(visit: Visit, path: str, document: dict[str, Any]) -> tuple[int,
             begun = begun or loop.time()
             why = f"it answers {status}"
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            if not visit.reached:
+                raise Refused(f"no server answers at {visit.place}: {error}", retryable=True) from None
             begun = begun or loop.time()
             why = str(error) or type(error).__name__
         if loop.time() - begun > RECONNECT_SECONDS:

@@ -62,6 +62,8 @@ async def grade(
                 elif name == "done":
                     return await _whole(visit, data)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            if not visit.reached:
+                raise Refused(f"no server answers at {visit.place}: {error}", retryable=True) from None
             why = str(error) or type(error).__name__
         except asyncio.CancelledError:
             await _cancel(visit, batch)

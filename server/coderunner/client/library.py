@@ -125,8 +125,8 @@ class Client:
     ) -> Session:
         """Opens a session, waiting for a place; it lives until its `close`, or the end of this client.
 
-        `files`: to begin with. `limits`: `memory_bytes` and others of docs/protocol.md. `group`: True for a
-        new private network, that of another session (`Session.group`) to join it. `member`: the host name
+        `files`: to begin with. `limits`: `memory_bytes`, `pids`, `lifetime_ms`, `idle_ms`. `group`: True for
+        a new private network, that of another session (`Session.group`) to join it. `member`: the host name
         there. `room`: whose teachers may watch.
         """
         sent, large = divided(messages_of(files or {}))

@@ -158,8 +158,8 @@ class Session:
         what is wrong with the program is raised where its output is read.
 
         `entry`: the file to start with; by default the language's own. `files`: are written first.
-        `limits`: `wall_ms`, `cpu_ms`, `output_bytes`, `memory_bytes`, `pids`. `terminal`: columns and rows
-        of a terminal for it; None for pipes.
+        `limits`: `wall_ms`, `cpu_ms`, `output_bytes`. `terminal`: columns and rows of a terminal for it; None
+        for pipes.
         """
         sent, large = divided(messages_of(files or {}))
         number = self._next()

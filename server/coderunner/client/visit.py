@@ -38,6 +38,7 @@ class Visit:
             url = "http://localhost"
         self.url = url if url.endswith("/") else url + "/"
         self.bearer = bearer
+        self.reached = False  # whether anything has answered there
         self._live: dict[str, str] = {}
         self._http: aiohttp.ClientSession | None = None
 
@@ -82,6 +83,7 @@ class Visit:
         socket = await self._http.ws_connect(
             self.url + path, headers=headers, max_msg_size=0, autoclose=False, **fields
         )
+        self.reached = True
         peer = Peer(socket, client)
         peer.on_opened = self._remember
         return peer
@@ -154,6 +156,7 @@ class Visit:
         """Sends a GET request; returns (status, body)."""
         assert self._http is not None
         async with self._http.get(self.url + path, headers=self.headers) as answer:
+            self.reached = True
             return answer.status, await answer.text(errors="replace")
 
     async def delete(self, path: str) -> int:
@@ -174,6 +177,7 @@ class Visit:
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=30),
         )
         async with asked as answer:
+            self.reached = True
             return answer.status, await answer.text(errors="replace")
 
     async def events(
@@ -192,6 +196,7 @@ class Visit:
             read_bufsize=LONGEST_EVENT,
         )
         async with asked as answer:
+            self.reached = True
             if answer.status != 200:
                 text = await answer.text(errors="replace")
                 # A proxy's words for a server that restarts: the request can be repeated by its key.
