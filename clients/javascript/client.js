@@ -1,5 +1,6 @@
 // A server, and requests to it that need no session.
 import { randomId } from '../../static/core/bytes.js';
+import { eventsOf } from '../../static/core/stream.js';
 import { Refused } from './refused.js';
 import { Session, asFiles } from './session.js';
 import { worldOf } from './world.js';
@@ -14,6 +15,9 @@ const PAUSE_MS = 500;
  * @typedef {{id: string, stdout?: string, stderr?: string, output?: string, order: number[], exit: {reason: string, code: number | null, signal: string | null} | null,
  *   [field: string]: unknown}} RunAnswer
  */
+/** The request of `POST /api/batch`. @typedef {{language: string, source?: string, files?: Files, cases: object[], checker?: object, [field: string]: unknown}} BatchRequest */
+/** A case's. @typedef {{index: number, name?: string, verdict: string, message?: string, [field: string]: unknown}} Verdict */
+/** @typedef {{id: string, end: string, passed: number, counts: Record<string, number>, cases: Verdict[], [field: string]: unknown}} BatchAnswer */
 
 export class Client {
   #base;
@@ -32,7 +36,7 @@ export class Client {
   }
 
   /** Opens a session; waits in the queue for its place. @returns {Promise<Session>} throws Refused */
-  async open(/** @type {{language: string, files?: Files, limits?: Record<string, number>}} */ wanted) {
+  async open(/** @type {import('./session.js').Wanted} */ wanted) {
     return Session.opened(await worldOf(this.#base, this.#key), this.#base.href, wanted);
   }
 
@@ -41,28 +45,76 @@ export class Client {
     return this.#json('POST', 'api/run', files ? { ...request, files: asFiles(files) } : request);
   }
 
-  /** @param {string} method @param {string} path @param {object} [document] @returns {Promise<any>} */
-  async #json(method, path, document) {
-    /** @type {Record<string, string>} */ const headers = this.#key === null ? {} : { Authorization: `Bearer ${this.#key}` };
-    // By its key the server knows the request when it comes again.
-    if (document) Object.assign(headers, { 'Content-Type': 'application/json', 'Idempotency-Key': randomId() });
+  /**
+   * Judges a program by many inputs (`POST /api/batch`), once, also if the connection is lost meanwhile. `told`: is called with each
+   * verdict as it comes, once. @returns {Promise<BatchAnswer>} throws Refused
+   */
+  async batch(/** @type {BatchRequest} */ { files, ...request }, /** @type {(verdict: Verdict) => void} */ told = () => {}) {
+    const document = files ? { ...request, files: asFiles(files) } : request;
+    const headers = { ...this.#headers(document), Accept: 'text/event-stream' };
+    const seen = new Set();
     for (let since = /** @type {number | null} */ (null); ;) {
-      const answer = await fetch(new URL(path, this.#base), { method, headers, body: document && JSON.stringify(document) }).catch(() => null);
-      const text = await answer?.text().catch(() => null) ?? null;
-      const away = text === null || !answer || [502, 504].includes(answer.status) || (answer.status === 503 && text.includes('draining'));
-      if (!away) {
-        if (answer.ok) return JSON.parse(text);
-        throw refusal(this.#base.href, answer.status, text);
+      const answer = await this.#answer('POST', 'api/batch', document, headers, since);
+      // Repeated by its key, it comes from the beginning.
+      const events = eventsOf(/** @type {ReadableStream<Uint8Array>} */ (answer.body));
+      for (;;) {
+        const { done, value } = await events.next().catch(() => ({ done: true, value: undefined })); // the connection is lost
+        if (done || !value) break;
+        since = null;
+        const data = JSON.parse(value.data);
+        if (value.event === 'case' && !seen.has(data.index)) told(data);
+        if (value.event === 'case') seen.add(data.index);
+        if (value.event === 'problem') throw new Refused(data.detail, data.code, data.retryable);
+        if (value.event === 'done') return this.#json('GET', `api/batches/${data.id}`, undefined, true);
       }
       since ??= performance.now();
-      if (!document || performance.now() - since > PATIENCE_MS) {
+      await pause();
+    }
+  }
+
+  /** @param {string} method @param {string} path @param {object} [document] @param {boolean} [again] whether it is repeated @returns {Promise<any>} */
+  async #json(method, path, document, again = document !== undefined) {
+    const headers = this.#headers(document);
+    for (let since = /** @type {number | null} */ (null); ;) {
+      const answer = await this.#answer(method, path, document, headers, since, again);
+      const text = await answer.text().catch(() => null);
+      if (text !== null) return JSON.parse(text);
+      since ??= performance.now();
+      await pause();
+    }
+  }
+
+  /** @returns {Record<string, string>} */
+  #headers(/** @type {object | undefined} */ document) {
+    /** @type {Record<string, string>} */ const headers = this.#key === null ? {} : { Authorization: `Bearer ${this.#key}` };
+    // By its key the server knows the request when it comes again.
+    return document ? { ...headers, 'Content-Type': 'application/json', 'Idempotency-Key': randomId() } : headers;
+  }
+
+  /**
+   * An answer that is no refusal; a server that is away is asked again. `since`: when it went away. @returns {Promise<Response>}
+   * @param {string} method @param {string} path @param {object | undefined} document @param {Record<string, string>} headers
+   * @param {number | null} since @param {boolean} [again]
+   */
+  async #answer(method, path, document, headers, since, again = true) {
+    for (;;) {
+      const answer = await fetch(new URL(path, this.#base), { method, headers, body: document && JSON.stringify(document) }).catch(() => null);
+      if (answer?.ok) return answer;
+      const text = await answer?.text().catch(() => null) ?? null;
+      const away = text === null || !answer || [502, 504].includes(answer.status) || (answer.status === 503 && text.includes('draining'));
+      if (!away) throw refusal(this.#base.href, answer.status, text);
+      since ??= performance.now();
+      if (!again || performance.now() - since > PATIENCE_MS) {
         if (answer?.status === 503 && text !== null) throw refusal(this.#base.href, 503, text); // it takes no new sessions
         throw new Refused(`no server answers at ${this.#base.href}`, 'unreachable', true);
       }
-      await new Promise((resolve) => { setTimeout(resolve, PAUSE_MS); });
+      await pause();
     }
   }
 }
+
+/** @returns {Promise<void>} */
+const pause = () => new Promise((resolve) => { setTimeout(resolve, PAUSE_MS); });
 
 /** @returns {Refused} */
 function refusal(/** @type {string} */ place, /** @type {number} */ status, /** @type {string} */ text) {

@@ -16,6 +16,13 @@ const MOST_BYTES = 64 * 1024 * 1024; // of a file that is read
  */
 /** @typedef {{path: string, size: number, mtime_ms: number, folder: boolean}} Entry of a workspace */
 
+/** A private network that sessions share. `token`: who has it may join. @typedef {{id: string, token: string}} Group */
+/**
+ * A session to open. `group`: true for a new private network, that of another session (`Session.group`) to join it; `member`: the
+ * host name there.
+ * @typedef {{language: string, files?: Files, limits?: Record<string, number>, group?: Group | true, member?: string}} Wanted
+ */
+
 /** @returns {import('../../static/core/messages.js').File[]} */
 export const asFiles = (/** @type {Files} */ files) => Object.entries(files).map(([path, content]) => {
   const text = typeof content === 'string' ? content : null;
@@ -80,10 +87,13 @@ export class Session {
 
   /**
    * @param {import('./world.js').World} world @param {string} place the server's address, for messages
-   * @param {{language: string, files?: Files, limits?: Record<string, number>}} wanted
+   * @param {Wanted} wanted
    * @returns {Promise<Session>} throws Refused
    */
-  static opened(world, place, { language, files = {}, limits }) {
+  static opened(world, place, { language, files = {}, limits, group, member }) {
+    const network = group && {
+      network: /** @type {const} */ ('group'), ...(group === true ? {} : { group: group.id, group_token: group.token }), ...(member === undefined ? {} : { member }),
+    };
     const core = new Core(world);
     const session = new Session(world, core);
     return new Promise((resolve, reject) => {
@@ -100,13 +110,24 @@ export class Session {
           core.close('refused');
         }
       });
-      core.begin({ language, files: /** @type {import('../../static/core/types.js').TextFile[]} */ (asFiles(files)), limits });
+      core.begin({ language, files: /** @type {import('../../static/core/types.js').TextFile[]} */ (asFiles(files)), limits, network });
     });
   }
 
   /** Its id. */
   get id() {
     return this.#core.id;
+  }
+
+  /** Its private network, for `Client.open` of others; null without one. @returns {Group | null} */
+  get group() {
+    const { group, group_token: token } = this.#core.opened ?? {};
+    return group && token ? { id: group, token } : null;
+  }
+
+  /** The host name by which the others of its group reach it; null without one. @returns {string | null} */
+  get member() {
+    return this.#core.opened?.member ?? null;
   }
 
   /** Its files. */

@@ -16,6 +16,7 @@ const REFUSALS = new Set([
 /** @typedef {import('./messages.js').ServerMessage} ServerMessage */
 /** @typedef {import('./channel.js').Channel} Channel */
 /** @typedef {import('./channel.js').Request} Request */
+/** The private network of a session. @typedef {{network: 'group', group?: string, group_token?: string, member?: string}} Network */
 /**
  * @typedef {{change: undefined, channel: Channel, workspace: number, error: import('./messages.js').ErrorMessage,
  *   notice: import('./messages.js').Notice, people: import('./messages.js').Person[], over: {reason: string}, fault: Error}} Events
@@ -42,6 +43,7 @@ export class Session extends Emitter {
   /** @type {import('./types.js').TextFile[]} */ #filesToCome = []; // of `open`, too large to be sent with it
   /** @type {Record<string, number> | undefined} */ #limits;
   /** @type {string | undefined} */ #room; // that it is opened in
+  /** @type {Network | undefined} */ #network;
   #channels;
   #anew = 0;
 
@@ -99,9 +101,10 @@ export class Session extends Emitter {
   // --- requests ---------------------------------------------------------------------------------------------
 
   /** Requests a new session; a `run` or `shell` may follow at once. */
-  begin(/** @type {{language: string, files?: import('./types.js').TextFile[], limits?: Record<string, number>, nonce?: string, room?: string}} */ { language, files = [], limits = undefined, nonce = randomId(this.#world.fill), room = undefined }) {
+  begin(/** @type {{language: string, files?: import('./types.js').TextFile[], limits?: Record<string, number>, nonce?: string, room?: string, network?: Network}} */ { language, files = [], limits = undefined, nonce = randomId(this.#world.fill), room = undefined, network = undefined }) {
     this.language = language;
     this.#room = room;
+    this.#network = network;
     this.nonce = nonce;
     this.#files = files;
     this.#limits = limits;
@@ -311,7 +314,7 @@ export class Session extends Emitter {
     /** @type {import('./messages.js').Open} */ const open = {
       type: 'open', language: this.language ?? '', client: this.client, nonce: this.nonce ?? undefined,
       ...(this.#files.length ? { files: this.#files } : {}), ...(this.#limits ? { limits: this.#limits } : {}),
-      ...(this.#room === undefined ? {} : { room: this.#room }),
+      ...(this.#room === undefined ? {} : { room: this.#room }), ...(this.#network ?? {}),
     };
     const room = (this.hello?.limits.first_text_bytes ?? Infinity) - textBytes(open);
     if (room < 0) delete open.files; // they are sent with the first run, after `opened`

@@ -65,6 +65,41 @@ for (const wrong of [() => client.open({ language }), () => client.run({ languag
 }
 console.log(await new Client('http://127.0.0.1:1').open({ language: 'python' }).catch((error) => error.code));
 """
+GROUP_AND_BATCH = """
+import { Client } from 'coderunner-client';
+
+const client = new Client(process.env.CODERUNNER);
+const server = `import socket
+s = socket.create_server(('', 5000))
+print('ready', flush=True)
+s.accept()[0].sendall(b'hello')`;
+const asks = `import socket
+print(socket.create_connection(('one', 5000)).recv(99))`;
+const one = await client.open({ language: 'python', group: true, member: 'one' });
+const two = await client.open({ language: 'python', group: one.group });
+const listening = one.run({ entry: 'main.py', files: { 'main.py': server } });
+for await (const { text } of listening) if (text.includes('ready')) break;
+const asking = two.run({ entry: 'main.py', files: { 'main.py': asks } });
+for await (const { text } of asking) console.log(one.member, text.trim());
+one.close();
+two.close();
+const seen = [];
+const cases = [{ stdin: '1', expected: '2' }, { stdin: '2', expected: '5' }];
+const request = { language: 'python', source: 'print(2 * int(input()))', cases };
+const told = await client.batch(request, ({ index, verdict }) => seen.push(`${index} ${verdict}`));
+console.log(seen.join(), told.passed, told.cases.length);
+const none = client.batch({ ...request, cases: [] });
+console.log(await none.catch((error) => `${error.code} ${error.message}`));
+"""
+FOLLOW_BATCH = """
+import { Client } from 'coderunner-client';
+
+const source = 'import time; time.sleep(0.05); print(input())';
+const cases = [...Array(60).keys()].map((number) => ({ stdin: `${number}`, expected: `${number}` }));
+const client = new Client(process.argv[2]);
+const told = await client.batch({ language: 'python', source, cases }, ({ index }) => console.log(index));
+console.log(told.end, told.passed);
+"""
 TYPED = """
 import { Client, type Program } from 'coderunner-client';
 
@@ -75,7 +110,10 @@ const code: number | null | undefined = program.exit?.code;
 program.signal('INT');
 // @ts-expect-error: there is no such signal
 program.signal('NONE');
-session.close(); export { code };
+const batch = { language: 'c', source: '', cases: [] };
+const { counts } = await new Client('http://localhost').batch(batch, ({ verdict }) => verdict.trim());
+const passed: number | undefined = counts.passed;
+session.close(); export { passed }; export { code };
 """
 
 
@@ -130,11 +168,37 @@ def test_terminals_signals_files_and_refusals(home: Path, server: Server) -> Non
     ]
 
 
+def test_groups_and_batches(home: Path, server: Server) -> None:
+    told = run(home, "grouped.mjs", GROUP_AND_BATCH, server).splitlines()
+    assert told == [
+        "one b'hello'",
+        "0 passed,1 wrong_answer 1 2",
+        "bad_message cases must be a list of 1 to 10000 cases",
+    ]
+
+
 def test_it_is_typed(home: Path) -> None:
     (home / "typed.mts").write_text(TYPED)
     compiler = ROOT / "node_modules/typescript/bin/tsc"
     options = ["--noEmit", "--strict", "--target", "es2022", "--module", "nodenext"]
     call("node", compiler, *options, "--lib", "es2023,dom,dom.iterable", "typed.mts", cwd=home)
+
+
+def test_a_batch_survives_the_servers_death(home: Path, tmp_path: Path) -> None:
+    with running_server(tmp_path, LANGUAGES="python") as server:
+        (home / "batch.mjs").write_text(FOLLOW_BATCH)
+        words = ["node", "batch.mjs", server.url]
+        with subprocess.Popen(words, cwd=home, stdout=subprocess.PIPE, text=True) as client:
+            assert client.stdout is not None
+            seen = [client.stdout.readline().strip() for _ in range(10)]
+            server.process.kill()
+            server.process.wait()
+            later = again(server, tmp_path)
+            *more, last = client.stdout.read().splitlines()
+            assert client.wait(CALL_SECONDS) == 0
+        assert sorted(map(int, [*seen, *more])) == list(range(60))  # each once
+        assert last == "done 60"
+        assert later.stop() == 0
 
 
 def test_output_survives_the_servers_death(home: Path, tmp_path: Path) -> None:
