@@ -98,13 +98,17 @@ export class Client {
    */
   async #answer(method, path, document, headers, since, again = true) {
     for (;;) {
+      const began = performance.now();
       const answer = await fetch(new URL(path, this.#base), { method, headers, body: document && JSON.stringify(document) }).catch(() => null);
       if (answer?.ok) return answer;
       const text = await answer?.text().catch(() => null) ?? null;
       const away = text === null || !answer || [502, 504].includes(answer.status) || (answer.status === 503 && text.includes('draining'));
       if (!away) throw refusal(this.#base.href, answer.status, text);
-      since ??= performance.now();
-      if (!again || performance.now() - since > PATIENCE_MS) {
+      const now = performance.now();
+      // Node ends a request without an answer after five minutes; a program may take longer, and the server was there.
+      if (now - began > PATIENCE_MS) since = null;
+      since ??= now;
+      if (!again || now - since > PATIENCE_MS) {
         if (answer?.status === 503 && text !== null) throw refusal(this.#base.href, 503, text); // it takes no new sessions
         throw new Refused(`no server answers at ${this.#base.href}`, 'unreachable', true);
       }

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from coderunner.client import asking, grading, visit
 from coderunner.client.refused import Refused
 
 DRAINING = (503, '{"code": "draining", "detail": "the server takes no new sessions"}')
+
+
+async def _at_once(_seconds: float) -> None: ...
 
 
 class Visit:
@@ -52,6 +57,21 @@ async def test_a_server_that_takes_no_new_sessions_says_so_in_the_end():
 async def test_one_that_is_away_by_then_cannot_be_reached(last):
     with pytest.raises(Refused, match="cannot be reached any more"):
         await asking.asked(Visit(DRAINING, last), "api/run", {})
+
+
+async def test_each_restart_during_a_long_program_has_its_own_patience(monkeypatch):
+    clock = [0.0]
+    loop = SimpleNamespace(time=lambda: clock[0])
+    monkeypatch.setattr(asking.asyncio, "get_running_loop", lambda: loop)
+    monkeypatch.setattr(asking.asyncio, "sleep", _at_once)
+
+    class Long(Visit):
+        async def post(self, *given) -> tuple[int, str]:
+            clock[0] += 200.0
+            return await super().post(*given)
+
+    gone = OSError("gone")
+    assert await asking.asked(Long(gone, gone, gone, (200, "{}")), "api/run", {}) == (200, "{}")
 
 
 @pytest.mark.parametrize("address", ["http://127.0.0.1:9/", "nowhere"])

@@ -24,3 +24,16 @@ test('a proxy without a server behind it is a server that does not answer', asyn
   always(t, 502, '<html>Bad Gateway</html>');
   await assert.rejects(new Client('http://localhost').run({ language: 'python', source: '1' }), { code: 'unreachable', retryable: true });
 });
+
+test('an answer that takes longer than a request may is waited for', async (t) => {
+  let clock = 0;
+  let left = 5;
+  t.mock.method(performance, 'now', () => clock);
+  t.mock.method(globalThis, 'setTimeout', (act) => queueMicrotask(act));
+  t.mock.method(globalThis, 'fetch', async () => {
+    clock += 300_000;
+    if (left--) throw new TypeError('fetch failed');
+    return new Response('{"id": "one"}');
+  });
+  assert.deepEqual(await new Client('http://localhost').run({ language: 'python', source: '1' }), { id: 'one' });
+});

@@ -14,6 +14,8 @@ from coderunner.client.refused import Refused, refusal
 from coderunner.client.visit import Visit
 from coderunner.schema.answers import Languages, LanguageView
 
+HELD_SECONDS = 60.0  # after which a request that failed had been connected: connecting may take 30
+
 
 async def languages_of(visit: Visit) -> Sequence[LanguageView]:
     """The server's languages, the most used ones first. Raises Refused."""
@@ -32,7 +34,7 @@ async def asked(visit: Visit, path: str, document: dict[str, Any]) -> tuple[int,
     Refused."""
     headers, loop, begun = {"Idempotency-Key": random_id()}, asyncio.get_running_loop(), 0.0
     while True:
-        draining = False
+        draining, tried = False, loop.time()
         try:
             status, text = await visit.post(path, document, headers)
             # Of a server that restarts, or whose operator drains it.
@@ -45,6 +47,9 @@ async def asked(visit: Visit, path: str, document: dict[str, Any]) -> tuple[int,
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             if not visit.reached:
                 raise Refused(f"no server answers at {visit.place}: {error}", retryable=True) from None
+            # Otherwise the second restart during a long program would count from the first one.
+            if loop.time() - tried > HELD_SECONDS:
+                begun = 0.0
             begun = begun or loop.time()
             why = str(error) or type(error).__name__
         if loop.time() - begun > RECONNECT_SECONDS:
