@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import signal
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,7 +18,8 @@ from tests.harness import Server, eventually, running_server
 from tests.mcp.agents import by_http
 from tests.web.ordering import again
 
-pytestmark = pytest.mark.long
+# Servers begin and end in it.
+pytestmark = [pytest.mark.long, pytest.mark.timeout(240)]
 SETTINGS = {
     "LANGUAGES": "python", "WARM_MAX": "1", "MCP": "on", "ANONYMOUS": "no", "SESSIONS_PER_PRINCIPAL": "1",
     # Who calls stands in a header of a proxy: nothing that an agent's process could be given to show.
@@ -106,7 +108,9 @@ async def test_one_caller_cannot_take_the_place_of_all_agents(mcp: Server):
 
 
 async def test_the_process_is_started_again_and_ends_with_the_server(tmp_path: Path):
-    with running_server(tmp_path, **SETTINGS) as server:
+    # Short: the name of a socket has at most 107 bytes (unix(7)).
+    folder = Path(tempfile.mkdtemp(prefix="mcp-"))
+    with running_server(tmp_path, TMPDIR=str(folder), **SETTINGS) as server:
         assert process_of(server) is None  # nobody has asked for it
         async with by_http(server.url + "mcp", **{"X-User": "alice"}) as agent:
             assert "python: " in await agent("languages")
@@ -126,3 +130,4 @@ async def test_the_process_is_started_again_and_ends_with_the_server(tmp_path: P
         third = process_of(later)
         assert (third is not None, later.stop()) == (True, 0)
         await eventually(lambda: not Path(f"/proc/{third}").exists(), 20, "the process's end")
+    folder.rmdir()  # which is empty

@@ -6,8 +6,10 @@ import argparse
 import asyncio
 import contextlib
 import shutil
+import signal
 import socket
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +66,15 @@ async def _http(server: MCPServer[Any], arguments: argparse.Namespace) -> None:
     await uvicorn.Server(config).serve()
 
 
+class _Server(uvicorn.Server):
+    """One that leaves signals alone: its own handling ends the process before anything is tidied up."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Captures none."""
+        yield
+
+
 async def _of_server(server: MCPServer[Any], path: Path) -> None:
     """Listens for the server that has started this process, which checks Host, Origin and callers; ends with
     it. Removes the folder of the socket."""
@@ -74,9 +85,10 @@ async def _of_server(server: MCPServer[Any], path: Path) -> None:
         transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False),
     )
     config = uvicorn.Config(application, log_level="warning", lifespan="on", timeout_graceful_shutdown=1)
-    serving, reader = uvicorn.Server(config), asyncio.StreamReader()
-    protocol = asyncio.StreamReaderProtocol(reader)
-    await asyncio.get_running_loop().connect_read_pipe(lambda: protocol, sys.stdin)
+    serving, reader, loop = _Server(config), asyncio.StreamReader(), asyncio.get_running_loop()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, reader.feed_eof)
     try:
         with socket.socket(socket.AF_UNIX) as listener:
             listener.bind(str(path))
