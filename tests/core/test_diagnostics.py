@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 
 from coderunner import declarations
 from coderunner.core import diagnostics
-from coderunner.core.diagnostics import diagnose, hints, workspace_path
+from coderunner.core.diagnostics import diagnose, hints, hints_of_end, workspace_path
 from coderunner.core.languages import parse_language
 from coderunner.errors import ConfigError
 from coderunner.schema import check
-from coderunner.schema.languages import Pattern
+from coderunner.schema.check import Problems
+from coderunner.schema.languages import Hint, Pattern
 from coderunner.schema.messages import Diagnostic
 from coderunner.schema.templates import parse_template
 from coderunner.schema.toml import in_toml
@@ -316,6 +317,12 @@ def test_files_of_the_workspace(language, text, files, wanted):
         ("rust", "error: no matching package named `tokio` found", ["crate tokio"]),
         ("go", "main.go:3:8: no required module provides package x.org/y: go.mod file not found", ["go get"]),
         ("c", "main.c:1:10: fatal error: boost/asio.hpp: No such file or directory", ["no such header"]),
+        # Tcl prints 3,000 lines behind its message.
+        ("tcl", "too many nested evaluations (infinite loop?)\n" + "    invoked from within\n" * 3000,
+         ["itself"]),
+        ("pascal", "Runtime error 202 at $000000000041722C", ["itself"]),
+        ("pascal", "Runtime error 200 at $000000000041722C", []),
+        ("lua", "lua5.4: main.lua:2: stack overflow", ["itself"]),
         ("python", "hello\nConnectionRefusedError: [Errno 111] Connection refused", []),
         ("python", "x\n" * 100_000 + "\x1b[31mNetwork is unreachable\x1b[0m", ["no network"]),
     ],
@@ -325,6 +332,34 @@ def test_what_is_not_here_is_said(language, said, wanted):
     assert len(found) == len(wanted), found
     for sentence, words in zip(found, wanted, strict=True):
         assert words in sentence
+
+
+@pytest.mark.parametrize(
+    ("reason", "signal", "thrashed", "wanted"),
+    [
+        ("exited", None, False, []),
+        ("signaled", "SEGV", False, ["memory that is not its own"]),
+        ("signaled", "ABRT", False, []),
+        ("oom", "KILL", False, ["All of the memory"]),
+        ("oom", "KILL", True, ["All of the memory", "again and again"]),
+        ("wall_timeout", "KILL", True, ["again and again"]),
+        ("killed", "SEGV", False, []),  # another one sent it
+    ],
+)
+def test_ends_that_no_output_explains_are_said(reason, signal, thrashed, wanted):
+    found = hints_of_end(LANGUAGES["c"].hints, reason=reason, signal=signal, thrashed=thrashed)
+    assert len(found) == len(wanted), found
+    for sentence, words in zip(found, wanted, strict=True):
+        assert words in sentence
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{}, {"ended": "SEGV", "lines": ("Bad address",)}, {"ended": "SIGSEGV"}, {"ended": "dead"}],
+)
+def test_a_hint_is_for_output_or_for_an_end(fields):
+    with pytest.raises(Problems):
+        Hint("It ended.", **fields)
 
 
 def test_what_is_said_is_in_the_page_s_table_of_texts():

@@ -21,6 +21,10 @@ MAX_LINE = 400  # characters of a line that are examined
 MAX_ITEMS = 100  # diagnostics of one text
 MAX_MESSAGE = 300  # characters
 MAX_HINTS = 4
+# At the end of a program's output.  Tcl and PostgreSQL print 70 KB, 3,000 lines, behind the message that a
+# stack is full.
+MAX_HINT_BYTES = 128 * 1024
+MAX_HINT_LINES = 4096
 WORKSPACE = "/workspace/"
 _OURS = (".build/", ".tmp/", ".service/")  # folders that the server itself makes in the workspace
 # Terminal escape sequences. Each repetition is bounded: an unterminated one must not cost quadratic time.
@@ -62,13 +66,13 @@ def hints(text: bytes, declared: Sequence[Hint]) -> tuple[str, ...]:
     """Returns the sentences of the hints that match the end of a program's output, at most MAX_HINTS."""
     found: dict[str, None] = {}  # a dict as an ordered set
     told: set[int] = set()  # numbers of lines that a hint has matched: only the first hint of a line counts
-    plain = _ESCAPES.sub("", text[-MAX_BYTES:].decode("utf-8", "replace"))
+    plain = _ESCAPES.sub("", text[-MAX_HINT_BYTES:].decode("utf-8", "replace"))
     lines: list[str] = []
     for hint in declared:
         for template in hint.lines:
             if template.literal not in plain:  # one search of the whole text instead of one per line
                 continue
-            lines = lines or [line[:MAX_LINE].rstrip() for line in _BREAKS.split(plain)[-MAX_LINES:]]
+            lines = lines or [line[:MAX_LINE].rstrip() for line in _BREAKS.split(plain)[-MAX_HINT_LINES:]]
             for number, line in enumerate(lines):
                 parts = template.match(line)
                 if parts is not None and number not in told:
@@ -77,12 +81,21 @@ def hints(text: bytes, declared: Sequence[Hint]) -> tuple[str, ...]:
     return tuple(found)[:MAX_HINTS]
 
 
-def hints_of_end(declared: Sequence[Hint], *, thrashed: bool) -> tuple[str, ...]:
+def hints_of_end(
+    declared: Sequence[Hint], *, reason: str, signal: str | None, thrashed: bool
+) -> tuple[str, ...]:
     """Returns the sentences of the hints that match how a program ended, whatever it printed.
 
-    `thrashed`: memory was short.
+    `reason`, `signal`: those of the exit message. `thrashed`: memory was short.
     """
-    return tuple(hint.say for hint in declared if hint.thrashed and thrashed)
+    ends = set()
+    if thrashed:
+        ends.add("thrashed")
+    if reason == "oom":
+        ends.add("oom")
+    elif reason == "signaled" and signal:
+        ends.add(signal)
+    return tuple(hint.say for hint in declared if hint.ended in ends)
 
 
 def _filled(say: str, parts: Mapping[str, str]) -> str:

@@ -18,6 +18,7 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Callable, Iterator, Mapping
+from signal import Signals
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
@@ -246,11 +247,12 @@ class Hint(_Declared, frozen=True):
     example that there is no network), or if it ended in a way that its output does not explain. `say` may
     contain `{name}` and `{word}` of the line.
 
-    `thrashed`: memory was so short that files were read again and again."""
+    `ended`: how: `thrashed` (memory was so short that files were read again and again), `oom`, or the name,
+    without SIG, of a signal."""
 
     say: str
     lines: Lines = ()
-    thrashed: bool = False
+    ended: str = ""
 
     def __post_init__(self) -> None:
         templates, problems = [], []
@@ -259,8 +261,10 @@ class Hint(_Declared, frozen=True):
                 templates.append(text if isinstance(text, Template) else parse_template(text))
             except ValueError as error:
                 problems.append(("lines", f"cannot be read: {error}"))
-        if bool(self.lines) == self.thrashed:
-            problems.append(("lines", "must have at least one, or there must be `thrashed`"))
+        if bool(self.lines) == bool(self.ended):
+            problems.append(("lines", "must have at least one, or there must be `ended`"))
+        if self.ended not in ("", "thrashed", "oom") and f"SIG{self.ended}" not in Signals.__members__:
+            problems.append(("ended", "must be `thrashed`, `oom` or the name of a signal without SIG"))
         if any(len(template.literal) < MIN_LITERAL for template in templates):
             problems.append(("lines", f"must each have {MIN_LITERAL} characters of text in one piece"))
         # A placeholder must be in every line, as any of them may be the one that matches.

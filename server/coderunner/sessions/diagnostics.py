@@ -14,7 +14,15 @@ from typing import Any
 from msgspec.structs import replace
 
 from coderunner import timing
-from coderunner.core.diagnostics import MAX_BYTES, MAX_HINTS, MAX_ITEMS, diagnose, hints, hints_of_end
+from coderunner.core.diagnostics import (
+    MAX_BYTES,
+    MAX_HINT_BYTES,
+    MAX_HINTS,
+    MAX_ITEMS,
+    diagnose,
+    hints,
+    hints_of_end,
+)
 from coderunner.errors import AgentLost, CodeRunnerError
 from coderunner.logs import fields
 from coderunner.schema import messages as m
@@ -28,7 +36,7 @@ log = logging.getLogger(__name__)
 
 MAX_FETCHES = 64  # pieces of output for one search
 MAX_SECONDS = 3.0  # that an exit message waits for the search
-_FAILED = ("exited", "signaled")  # reasons of programs that failed by themselves
+_FAILED = ("exited", "signaled", "oom")  # reasons of programs that failed by themselves
 Fetch = Callable[[Channel, int, int], Awaitable[Fetched]]
 
 
@@ -75,10 +83,10 @@ class DiagnosticsFinder:
         Only output in the cache is searched: when a program has just ended, all that matters is there."""
         if not self._hints:
             return
-        found = hints_of_end(self._hints, thrashed=channel.thrashed)
+        found = hints_of_end(self._hints, reason=exit_.reason, signal=exit_.signal, thrashed=channel.thrashed)
         if exit_.reason in (*_FAILED, "compile_failed"):
             failed = exit_.reason == "compile_failed"
-            start = max(channel.cache.start, end - MAX_BYTES, 0 if failed else channel.run_offset or 0)
+            start = max(channel.cache.start, end - MAX_HINT_BYTES, 0 if failed else channel.run_offset or 0)
             streams = _streams(channel, "compile" if failed else "run")
             text = b"\n".join(channel.cache.only(stream, start, end) for stream in streams)
             found = (*hints(text, self._hints), *found)
