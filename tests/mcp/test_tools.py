@@ -60,6 +60,9 @@ async def test_an_agent_works_in_a_session_and_hands_it_to_a_person(server):
         assert await agent("read_file", session=session, path="a/b.txt") == "ä"
         with pytest.raises(RuntimeError, match="no_file"):
             await agent("read_file", session=session, path="none")
+        for tool, more in (("read_file", {}), ("write_file", {"text": ""})):
+            with pytest.raises(RuntimeError, match=r"component '\.\.'; write it without \(bad_path\)"):
+                await agent(tool, session=session, path="a/../b.txt", **more)
 
         # A person takes over in the middle of a line, and the agent watches.
         await agent("run", session=session, files={"main.py": ASKS})

@@ -9,7 +9,9 @@ from urllib.parse import quote
 
 import aiohttp
 
+from coderunner.errors import BadPath
 from coderunner.schema.forms import UNIX
+from coderunner.schema.paths import check_path
 
 REQUEST_SECONDS = 90.0  # longer than the server lets a request wait (60 s)
 # A restart of the server takes some seconds.
@@ -115,5 +117,9 @@ def _refused(status: int, content: bytes, url: str) -> Refused:
 
 
 def quoted(path: str) -> str:
-    """A file's path as a part of an address."""
-    return quote(path, safe="/")
+    """A file's path as a part of an address. Raises Refused for one that a workspace cannot have: `..` in an
+    address would name something else."""
+    try:
+        return quote(check_path(path), safe="/")
+    except BadPath as error:
+        raise Refused(error.message, document={"code": error.code}) from None
