@@ -50,9 +50,10 @@ async def test_all_of_the_room_get_it_and_all_give_theirs(server):
         await anna.ended(1)
         status, told = await put(server, PROJECT, tina(), made)
         assert (status, told["files"]) == (200, 2)
-        assert {(one["session"], one["error"]) for one in told["sessions"]} == {
-            (anna.opened.session, None), (carl.opened.session, None),
-        }  # fmt: skip
+        assert told["sessions"] == [
+            {"session": anna.opened.session, "name": "Anna", "error": None},
+            {"session": carl.opened.session, "name": "Carl", "error": None},
+        ]
         for client in (anna, carl):
             assert await notice(client, "handed_out") == "Tina, a teacher of algebra: week-3"
             path = f"api/sessions/{client.opened.session}/files/week-3/data/in.txt"
