@@ -354,7 +354,7 @@ SECRET = "a-secret-of-at-least-thirty-two-characters"
 
 def token_of(subject: str) -> dict[str, str]:
     """The header with a token of this principal."""
-    claims = {"sub": subject, "iss": "school", "aud": "here", "exp": time.time() + 600}
+    claims = {"sub": subject, "iss": "school", "aud": "here", "exp": time.time() + 86_400}
     parts = [_url(json.dumps(one).encode()) for one in ({"alg": "HS256", "typ": "JWT"}, claims)]
     signed = hmac.new(SECRET.encode(), ".".join(parts).encode(), hashlib.sha256).digest()
     return {"X-Auth-Token": ".".join((*parts, _url(signed)))}

@@ -68,7 +68,8 @@ def test_the_table_has_every_language() -> None:
 @pytest.mark.long
 @pytest.mark.timeout(300)
 def test_the_tables_sizes_are_those_of_the_images() -> None:
-    """Within a tenth: Debian's packages grow and shrink."""
+    """Within a tenth, or 40 MB: Debian's packages grow and shrink, and bases made on other days differ."""
     for name, (_, size) in rows(coderunner(ROOT / "server", "languages", "table")).items():
         written = rows(PAGE)[name][1]
-        assert abs(size - written) <= written / 10, f"{name}: {size} MB, and {written} MB are written"
+        near = abs(size - written) <= max(written / 10, 40)
+        assert near, f"{name}: {size} MB, and {written} MB are written"

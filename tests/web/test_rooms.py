@@ -38,7 +38,7 @@ def server(tmp_path_factory) -> Iterator[Server]:
 def who(subject: str, *rooms: str, role: str = "user", **more: Any) -> dict[str, str]:
     """The header of a principal's token."""
     claims = {
-        "iss": "https://school.example", "aud": "coderunner", "sub": subject, "exp": time.time() + 300,
+        "iss": "https://school.example", "aud": "coderunner", "sub": subject, "exp": time.time() + 3600,
         "name": subject.title(), "roles": [role], "rooms": list(rooms), **more,
     }  # fmt: skip
     return bearer(jwt.encode(claims, SECRET, "HS256"))
