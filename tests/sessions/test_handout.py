@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import tracemalloc
 import zipfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -104,6 +105,23 @@ async def test_what_cannot_be_read_is_named_and_the_rest_is_there(monkeypatch):
     assert [line.partition(": ")[0] for line in left_out] == [
         "anna/bad", "anna/large", "bert/two", "bert/changes", "zoe", "carl/four",
     ]  # fmt: skip
+
+
+async def test_of_many_that_are_left_out_the_first_are_named(monkeypatch):
+    monkeypatch.setattr(handout, "MAX_TOLD", 3)
+    names = [f"{number}{'x' * 200}" for number in range(5000)]
+    tracemalloc.start()
+    try:
+        found = await collected(("anna", Workspace(dict.fromkeys(names, b""), tuple(names))))
+        held = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert found.pop(handout.LEFT_OUT).decode().splitlines() == [
+        *(f"anna/{name}: input/output error" for name in names[:3]), "and 4997 more",
+    ]  # fmt: skip
+    assert found == {}
+    # All lines would take 1.5 MB beside the listing, which takes 1.9.
+    assert held < 3_000_000
 
 
 async def test_all_is_all(monkeypatch):

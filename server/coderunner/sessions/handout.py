@@ -85,13 +85,12 @@ def folder_of(name: str, session: str) -> str:
 async def collect(sources: Iterable[tuple[str, Files]]) -> AsyncIterator[bytes]:
     """A zip of the workspaces of all sessions, in pieces. `sources`: (folder in the archive, files of a
     session). What cannot be read, or is too large, is left out and named in LEFT_OUT."""
-    sink, total, names = Sink(), 0, 0
-    left_out: list[str] = []
+    sink, total, names, left_out = Sink(), 0, 0, _LeftOut()
     with zipfile.ZipFile(cast(IO[bytes], sink), "w", zipfile.ZIP_DEFLATED, compresslevel=1) as whole:
         for folder, files in sources:
             entries, why = await _listed(files)
             if why is not None:
-                left_out.append(f"{folder}: {why}")
+                left_out.note(f"{folder}: {why}")
             size = 0
             for entry in entries:
                 path, data = f"{folder}/{entry.path}", b""
@@ -102,10 +101,10 @@ async def collect(sources: Iterable[tuple[str, Files]]) -> AsyncIterator[bytes]:
                         raise FilesFailed("the names of all files are too long together")
                     data = await _whole(files, entry, most)
                 except CodeRunnerError as error:
-                    left_out.append(f"{path}: {error.message}")
+                    left_out.note(f"{path}: {error.message}")
                     continue
                 except TimeoutError:
-                    left_out.append(f"{path}: the session did not answer in time")
+                    left_out.note(f"{path}: the session did not answer in time")
                     continue
                 size, total = size + len(data), total + len(data)
                 information = zipfile.ZipInfo(path, moment(entry.mtime_ms))
@@ -116,11 +115,27 @@ async def collect(sources: Iterable[tuple[str, Files]]) -> AsyncIterator[bytes]:
                     for at in range(0, len(data), PIECE):
                         member.write(data[at : at + PIECE])
                         yield sink.drain()
-        if left_out:
-            more = len(left_out) - MAX_TOLD
-            lines = [*left_out[:MAX_TOLD], *([f"and {more} more"] if more > 0 else [])]
-            whole.writestr(LEFT_OUT, "".join(f"{line}\n" for line in lines))
+        if left_out.count:
+            whole.writestr(LEFT_OUT, left_out.text())
     yield sink.drain()
+
+
+class _LeftOut:
+    """What is not in the archive. Only MAX_TOLD lines are kept: users choose how many files there are, and
+    how long their names are."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._lines: list[str] = []
+
+    def note(self, line: str) -> None:
+        self.count += 1
+        if self.count <= MAX_TOLD:
+            self._lines.append(line)
+
+    def text(self) -> str:
+        more = self.count - len(self._lines)
+        return "".join(f"{line}\n" for line in (*self._lines, *([f"and {more} more"] if more else [])))
 
 
 async def _listed(files: Files) -> tuple[list[FileEntry], str | None]:
