@@ -171,7 +171,7 @@ def test_a_student_sees_no_wall_and_a_teacher_signs_in_there(
 ) -> None:
     tab = wall_of(open_tab, server, who("carl", "algebra"))
     tab.allowed.append("status of 40[13]")  # the browser tells of each refusal
-    expect(tab.page.locator("#problem")).to_contain_text("You are no teacher of this room")
+    expect(tab.page.locator("#problem")).to_contain_text("You are not a teacher of this room")
     expect(tab.page.locator("#room")).to_be_hidden()
     check(tab, "who are you?")
     tab.page.get_by_label("Your key").fill("no-such-key")

@@ -145,7 +145,7 @@ export const program = {
     },
     /** Limits that were hit. @type {Record<string, string>} */
     hit: {
-      memory: 'memory limit hit: a process was killed for it, or most of the time was lost for want of memory',
+      memory: 'memory limit hit: a process was killed for it, or most of the time went into reading files again, as memory was too small',
       pids: 'process limit hit: a new process was refused',
       disk: 'disk limit hit: a write was refused',
     },
