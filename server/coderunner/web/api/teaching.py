@@ -14,7 +14,7 @@ from coderunner import audit, timing
 from coderunner.core.project import check_path
 from coderunner.errors import FilesBusy, FileTooLarge, NoSession, NotAllowed
 from coderunner.fleet.registry import Caller
-from coderunner.fleet.wall import MAX_TILES, in_words, sessions_of
+from coderunner.fleet.wall import in_words, sessions_of
 from coderunner.identity.principal import Principal
 from coderunner.schema.rest import ARCHIVES
 from coderunner.schema.rooms import HandedOut, HandedOuts, HandLowered, HandOutQuery, Tell, Told
@@ -65,7 +65,7 @@ async def hand_out(request: web.Request) -> web.Response:
     with _transfer(request) as room:
         handed = await asyncio.to_thread(handout.project, io.BytesIO(await _body(request)), into)
         until, rows = timing.now() + HAND_OUT_SECONDS, []
-        for session in _sessions(request)[:MAX_TILES]:
+        for session in _sessions(request):
             # One after the other: it takes milliseconds, and what types there comes first.
             late = timing.now() > until
             error = "there was no time left" if late else await handout.put(session.files, handed)
@@ -94,7 +94,7 @@ async def collect(request: web.Request) -> web.StreamResponse:
                 "Cache-Control": "no-store",
             }
         )
-        sessions = _sessions(request)[:MAX_TILES]
+        sessions = _sessions(request)
         for one in sessions:
             one.notice(in_words(who, room), "collected")
             audit.note(
