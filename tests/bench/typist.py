@@ -30,7 +30,8 @@ from coderunner.schema import messages as m
 
 KEYS = 50
 SECONDS = 60
-ACK_BYTES = 32 * 1024  # as the page does: an eighth of the window
+ACK_BYTES = 32 * 1024  # half of what the page waits for: a client acknowledges early, when it floods
+ACK_SECONDS = 0.05  # after which the page acknowledges little output (`static/core/channel.js`)
 FLOOD = "head -c {count} /dev/zero | tr '\\0' a"
 RUN = "import os\nos.execvp('bash', ['bash', '-c', {command!r}])"
 _MASK = b"\0\0\0\0"  # of a client's frame; any will do
@@ -132,6 +133,7 @@ class WebSocket:
         parts = urlsplit(url)
         self._socket = Socket(str(parts.hostname), int(parts.port or 80), f"/ws/{session}", "coderunner.v1")
         self._output = offset
+        self._acked = 0.0  # when it acknowledged last
         self._channel = 100
         self._text(m.Attach(session, token, secrets.token_urlsafe(16), cursors={1: offset}))
         attached = self._socket.until(lambda opcode, data: opcode == 1 and b'"attached"' in data)
@@ -144,7 +146,9 @@ class WebSocket:
         self._output += 1
 
     def rest(self) -> None:
-        self._text(m.Ack(1, self._output))
+        if time.monotonic() - self._acked >= ACK_SECONDS:
+            self._acked = time.monotonic()
+            self._text(m.Ack(1, self._output))
 
     def flood(self, mode: str, count: int) -> None:
         self._channel += 1

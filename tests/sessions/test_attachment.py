@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from random import Random
 from typing import Any
 
 from coderunner.core import codec
@@ -25,8 +26,11 @@ class Reader:
 
     async def _read(self) -> None:
         while (frame := await self.attachment.next()) is not None:
-            text = isinstance(frame, str)
-            self.got.append(codec.decode_server_text(frame) if text else codec.decode_output(frame))
+            self.take(frame)
+
+    def take(self, frame: str | bytes) -> None:
+        text = isinstance(frame, str)
+        self.got.append(codec.decode_server_text(frame) if text else codec.decode_output(frame))
 
     def of(self, kind: type) -> list[Any]:
         return [one for one in self.got if isinstance(one, kind)]
@@ -52,6 +56,84 @@ def dies(world: World, end: int) -> None:
         )  # fmt: skip
 
     world.agent.answers["kill"] = killed
+
+
+class Socket:
+    """The socket of a reader's client.  ``takes``: whether it takes something now."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        self.takes = True
+        self.sent = 0  # how many pieces were sent by `flush`
+
+    def ready(self) -> bool:
+        return self.takes
+
+    def send_at_hand(self) -> None:
+        self.sent += 1
+        while (frame := self._reader.attachment.at_hand()) is not None:
+            self._reader.take(frame)
+
+
+class TestAtOnce:
+    """Of what the agent reports, little is sent in that call, and all else by `next`: in order, and once."""
+
+    async def begin(self) -> tuple[World, Reader, Socket]:
+        world = await World(Agent()).begin()
+        world.session.on_attached(hello([state(1)]))
+        control = world.control()
+        reader = Reader(control)
+        control.sender = socket = Socket(reader)
+        await until(lambda: reader.got, "what a new client is told")
+        return world, reader, socket
+
+    async def test_an_echo_and_what_was_taken_of_the_input_go_in_one_piece(self):
+        world, reader, socket = await self.begin()
+        # Once the client's writer waits for more.
+        await until(lambda: self.echo(world, reader, socket), "an echo at once")
+
+    @staticmethod
+    def echo(world: World, reader: Reader, socket: Socket) -> bool:
+        """Whether both were there when the agent's bytes had been handled."""
+        channels, before, had = world.session.channels, socket.sent, len(reader.got)
+        at = channels[1].cache.end
+        channels[1].input_offset = at + 1
+        channels.begin_reports()
+        channels.on_output(1, 1, at, b"k")
+        channels.on_in_ack(1, at + 1)
+        channels.end_reports()
+        return socket.sent == before + 1 and {type(one) for one in reader.got[had:]} == {
+            codec.OutputFrame, m.InAck
+        }  # fmt: skip
+
+    async def test_all_of_it_comes_once_and_in_order_whatever_its_size(self):
+        world, reader, socket = await self.begin()
+        random, expected = Random(7), b""
+        for _ in range(300):
+            data = random.randbytes(random.choice([1, 80, 1000, 3000, 60_000]))
+            socket.takes = random.random() < 0.8
+            output(world, data, len(expected))
+            expected += data
+            if random.random() < 0.7:
+                await until(lambda: len(reader.output) == len(expected), "all output")  # noqa: B023
+            world.session.channels.ack(reader.attachment, m.Ack(1, len(reader.output)))
+        await until(lambda: len(reader.output) == len(expected), "all output")
+        assert reader.output == expected
+        assert 20 < socket.sent < 300
+
+    async def test_one_who_only_watches_gets_it_as_well(self):
+        world = await World(Agent()).begin()
+        world.session.on_attached(hello([state(1)]))
+        reader = Reader(world.session.attach(OTHER, "watch", "watch", {}))
+        output(world, bytes(60_000))
+        await until(lambda: len(reader.output) == 60_000, "the output")
+
+    async def test_a_socket_that_takes_nothing_leaves_it_to_the_writer(self):
+        world, reader, socket = await self.begin()
+        socket.takes = False
+        output(world, b"later")
+        await until(lambda: reader.output == b"later", "the output")
+        assert not socket.sent
 
 
 class TestTheEnd:

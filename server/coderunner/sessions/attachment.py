@@ -45,6 +45,7 @@ MESSAGE_COST = 384  # bytes of memory of each, beside its text
 FETCH_SIZE = 60_000  # bytes that are fetched from the agent at once
 FIRST_FRAME = 1024  # bytes of a client's first frame of output; each next one may be larger
 FLUSH_SECONDS = 2.0  # in which an ending attachment is sent the rest of the output
+LITTLE = 2048  # bytes of output and messages that `flush` sends itself; less than `core.bulk` ever delays
 LOOK_SECONDS = 1.0  # between two attempts to fetch output from an agent that cannot be reached
 _INTERNAL_ERROR = 1011  # WebSocket close code, after which clients attach again
 
@@ -79,6 +80,10 @@ class OutputSource(Protocol):
     def reachable(self) -> bool:
         """Whether there is a connection to the agent now."""
 
+    @property
+    def collecting(self) -> bool:
+        """Whether reports of the agent are being handled, after which `Attachment.flush` is called."""
+
     def __contains__(self, number: object) -> bool: ...
     def values(self) -> Collection[Channel]:
         """All channels, in the order in which they began."""
@@ -94,6 +99,16 @@ class OutputSource(Protocol):
 
     def repaint(self, channel: Channel) -> None:
         """A client has missed a part of a terminal's output: the program is to paint its screen anew."""
+
+
+class Sender(Protocol):
+    """A client's socket, as far as `flush` needs it."""
+
+    def ready(self) -> bool:
+        """Whether frames can be sent now, without waiting for anything."""
+
+    def send_at_hand(self) -> None:
+        """Sends all that `Attachment.at_hand` gives; a failure is its own."""
 
 
 class Attachment:
@@ -123,6 +138,9 @@ class Attachment:
         self.held = 0  # bytes of what was taken and is kept by its owner until the client confirms it
         self._numbers = itertools.count()
         self._wake = asyncio.Event()
+        self.sender: Sender | None = None  # the client's socket, while it is served
+        self._idle = False  # `next` waits, with nothing to send
+        self._due = False  # there is something for `flush`
         self._turn = 0  # which channel is looked at first
         self._sent = 0  # bytes of output, for the size of the first frames
         self._flush_until: float | None = None
@@ -170,7 +188,7 @@ class Attachment:
         self.waiting += _cost(message)
         if len(self._messages) > MAX_MESSAGES or self.waiting > MAX_MESSAGE_BYTES:
             self.end(_INTERNAL_ERROR, flush=False)
-        self._wake.set()
+        self.wake()
 
     def cut(self) -> None:
         """Ends it with 1011 and drops its messages, as the session uses too much memory."""
@@ -184,8 +202,24 @@ class Attachment:
         self._given.pop(number, None)
 
     def wake(self) -> None:
-        """Has `next` look again, as there may be output to send."""
-        self._wake.set()
+        """Has `next` look again, as there may be something to send; or `flush`, if that is called soon."""
+        if self._source.collecting:
+            self._due = True
+        else:
+            self._wake.set()
+
+    def flush(self) -> None:
+        """Sends what there is in this very call, if it is little and `next` waits; else wakes `next`.
+
+        So a key's echo does not wait for the turn of the task that waits in `next`."""
+        if not self._due:
+            return
+        self._due = False
+        sender = self.sender
+        if sender is not None and self._idle and self._is_little() and sender.ready():
+            sender.send_at_hand()
+        else:
+            self._wake.set()
 
     def end(self, code: int, *, flush: bool = True, last: ServerMessage | None = None) -> None:
         """Ends the attachment with a WebSocket close ``code``, after the queued messages.
@@ -249,8 +283,14 @@ class Attachment:
                     last, self._last = self._last, None
                     return codec.encode_server(last) if last is not None else None
                 await self._pause(left)
+            elif self._stalled:
+                await self._pause(LOOK_SECONDS)
             elif not self._wake.is_set():
-                await self._pause(LOOK_SECONDS if self._stalled else None)
+                self._idle = True
+                try:
+                    await self._wake.wait()
+                finally:
+                    self._idle = False
 
     def at_hand(self) -> str | bytes | None:
         """As `next`, without waiting for anything; None when nothing can be sent at once."""
@@ -264,6 +304,16 @@ class Attachment:
                     if frame is not None:
                         return frame
         return None
+
+    def _is_little(self) -> bool:
+        """Whether `at_hand` gives all that there is to send, and that is at most LITTLE bytes."""
+        size = self.waiting
+        for channel in self._source.values():
+            cursor = self.cursor(channel)
+            if cursor.sent < channel.cache.start:
+                return False
+            size += channel.cache.end - cursor.sent
+        return size <= LITTLE and self.close_code is None
 
     def _next_message(self) -> str:
         message = self._messages.popitem(last=False)[1]

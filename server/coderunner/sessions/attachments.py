@@ -165,6 +165,15 @@ class Attachments:
             if attachment is not control:
                 attachment.wake()
 
+    def flush(self) -> None:
+        """Sends what was collected, first to the one that types."""
+        control = self.control
+        if control is not None:
+            control.flush()
+        for attachment in self._all:
+            if attachment is not control:
+                attachment.flush()
+
     def window(self, channel: Channel) -> int:
         """The largest window of an attachment in a channel, in bytes."""
         return max([one.cursor(channel).window.size for one in self._all], default=flow.WINDOW)

@@ -40,6 +40,8 @@ DIAGNOSTIC_COST = 1024  # bytes of memory of each, at most
 class Channels:
     """The channels of a session.  ``all``: by number.  ``attachments``: of the session.
 
+    ``collecting``: reports of the agent are being handled.
+
     ``lifetime_ms``: of the session.  ``touch()``: called for activity of a program.  ``changed()``: when a
     deadline may have moved.  ``task(work, name)``: starts a task of the session.  ``forgotten(number)``:
     called when a channel was removed.  ``ended()``: when a program has ended."""
@@ -76,6 +78,7 @@ class Channels:
         self._progress = Progress(container, self.attachments)
         self._ended = ended
         self.used = Used()
+        self.collecting = False
 
     def __getitem__(self, number: int) -> Channel:
         channel = self.all.get(number)
@@ -285,6 +288,15 @@ class Channels:
         self.attachments.broadcast(m.ErrorMessage.of(error))
 
     # --- reports of the agent ----------------------------------------------------------------------------
+
+    def begin_reports(self) -> None:
+        """What the agent reports next is collected for the clients, until `end_reports`."""
+        self.collecting = True
+
+    def end_reports(self) -> None:
+        """Sends what was collected."""
+        self.collecting = False
+        self.attachments.flush()
 
     def on_output(self, number: int, stream: int, offset: int, data: bytes) -> None:
         """Output from the agent: goes into the cache, and wakes the attachments."""

@@ -284,10 +284,17 @@ class AgentLink:
         """Handles bytes of the agent.  Raises AgentProtocolError, and what a listener raises."""
         # Any bytes count as a sign of life, even if they are no valid frame.
         self._heard = timing.now()
-        for frame in self._decoder.feed(data):
-            told = self._decode(frame)
-            if told is not None:
-                self._tell(told, len(frame.payload))
+        listener = self._listener
+        if listener is not None:
+            listener.begin_reports()
+        try:
+            for frame in self._decoder.feed(data):
+                told = self._decode(frame)
+                if told is not None:
+                    self._tell(told, len(frame.payload))
+        finally:
+            if listener is not None:
+                listener.end_reports()
         if self._decoder.torn > MAX_TORN:
             raise AgentProtocolError("frames with wrong checksums")
 

@@ -20,6 +20,12 @@ class Listener(Protocol):
     May raise AgentProtocolError for a report that contradicts earlier ones.
     """
 
+    def begin_reports(self) -> None:
+        """Called before the reports of one read, which may be many."""
+
+    def end_reports(self) -> None:
+        """Called after them, also if one has raised."""
+
     def on_output(self, channel: int, stream: int, offset: int, data: bytes) -> None:
         """``offset``: of the first byte of ``data``. ``stream``: 1 standard output, 2 standard error."""
 

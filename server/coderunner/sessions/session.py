@@ -342,6 +342,16 @@ class Session:
     # are properties that return its bound methods, which saves a call for each frame of output.
 
     @property
+    def begin_reports(self) -> Callable[[], None]:
+        """Handler of a read's beginning: `Channels.begin_reports`."""
+        return self.channels.begin_reports
+
+    @property
+    def end_reports(self) -> Callable[[], None]:
+        """Handler of a read's end: `Channels.end_reports`."""
+        return self.channels.end_reports
+
+    @property
     def on_output(self) -> Callable[[int, int, int, bytes], None]:
         """Handler of output: `Channels.on_output`."""
         return self.channels.on_output

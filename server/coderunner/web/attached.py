@@ -77,4 +77,5 @@ class Attached:
 
     def lost(self) -> None:
         """Called when the socket is closed: detaches from the session, which continues."""
+        self._attachment.sender = None
         self._session.detach(self._attachment)

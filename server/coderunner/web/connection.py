@@ -32,6 +32,7 @@ from coderunner.web import guard
 from coderunner.web.attached import Attached
 from coderunner.web.handshake import Handshake
 from coderunner.web.keys import Parts
+from coderunner.web.outgoing import Outgoing
 from coderunner.web.replies import note_refusal
 from coderunner.web.tcp import TcpConnection
 from coderunner.web.tcp_limits import TcpConnections
@@ -44,7 +45,6 @@ CLOSE_SECONDS = 5.0  # for the peer to answer a close frame
 TEXT_A_FRAME = 4096  # bytes of text that cost as much as one frame
 VALUES_A_FRAME = 50  # lists and objects that cost as much as one frame: they take the longest to decode
 PING_COST = 8  # frames; higher than 1 because each ping makes the server send something
-AT_ONCE = 32 * 1024  # bytes of frames that are collected for one write
 FRAMES_A_TURN = 64  # frames that are read in a row before other connections get their turn
 
 
@@ -108,6 +108,7 @@ class Connection:
             expected=(CodeRunnerError, ConnectionResetError),
             address=self._address,
         )
+        self._outgoing = Outgoing(socket, tcp, connections, self._tasks.fault)
         self._writer: asyncio.Task[None] | None = None
         self._reader: asyncio.Task[None] | None = None
         self.gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -321,6 +322,8 @@ class Connection:
         self._move(State.ATTACHED)
         # From here on `_pump` goes on with the attachment.
         self._attached = Attached(session, attachment)
+        self._outgoing.attach(session.id, self._attached)
+        attachment.sender = self._outgoing
         self._session = session.id
         logs.within(session=session.id)
         # With a session longer texts are allowed, as its token was checked.
@@ -406,31 +409,10 @@ class Connection:
         """Sends the frames of the handshake, then those of the attachment. Returns the close code."""
         assert self._handshake is not None
         while (frame := await self._handshake.next()) is not None:
-            await self._send([frame])
+            await self._outgoing.send([frame])
         if self._attached is None:
             return self._close_code or 1000
-        while (frame := await self._attached.next()) is not None:
-            frames, size = [frame], len(frame)
-            # Collected, so that a flood of small frames costs one write.
-            while size < AT_ONCE and (more := self._attached.at_hand()) is not None:
-                frames.append(more)
-                size += len(more)
-            await self._send(frames)
-        return self._attached.close_code
-
-    async def _send(self, frames: list[str | bytes]) -> None:
-        """Sends frames in one write: a system call for each would delay a key's echo."""
-        if self._socket.closed:
-            raise ConnectionResetError
-        if self._tcp.crowd:
-            await self._connections.crowd.turn()
-        size = sum(map(len, frames))
-        wait = self._connections.bulk.delay(self._session or "", size, asyncio.get_running_loop().time())
-        if wait:
-            await asyncio.sleep(wait)  # others type
-        metrics.bytes_out.inc(size)
-        self._tcp.send(frames)
-        await self._tcp.drained()
+        return await self._outgoing.pump()
 
     async def _keep_alive(self) -> None:
         """Pings the peer, and aborts the connection of a peer that does not answer."""

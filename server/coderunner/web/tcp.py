@@ -255,6 +255,11 @@ class TcpConnection(asyncio.BufferedProtocol):
             raise ConnectionResetError
         self.transport.write(framed(messages))
 
+    @property
+    def writable(self) -> bool:
+        """Whether `send` may be called now: the connection is open, and its peer reads."""
+        return self._paused is None and self.transport is not None and not self.transport.is_closing()
+
     async def drained(self) -> None:
         """Waits while too much unsent output is buffered.
         Raises ConnectionResetError if the connection ends."""
