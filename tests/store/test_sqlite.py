@@ -303,3 +303,16 @@ async def test_a_write_whose_caller_waits(where):
         await store.write(lambda one: one.execute(insert(tables.api_keys).values(row)))
         with pytest.raises(IntegrityError):
             await store.write(lambda one: one.execute(insert(tables.api_keys).values({**row, "id": "2"})))
+
+
+async def test_a_look_at_a_closed_database_is_no_fault(where, caplog):
+    """The task that writes went on for a moment after the last rows were written."""
+    async with running(where) as store:
+        log_of(store).note("opened", {})
+        await written(store)
+        await store.database.close()
+        log_of(store).note("ended", {})  # wakes the task
+        await eventually(lambda: store.waiting[0] == 1, 5, "a row that waits")
+        with pytest.raises(DatabaseUnavailable, match="closed"):
+            await events(store)
+    assert "a fault of this server" not in caplog.text

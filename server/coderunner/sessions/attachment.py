@@ -352,12 +352,14 @@ class Attachment:
         return None
 
     def _turns(self) -> list[tuple[Channel, Cursor]]:
-        """All channels with their cursors, another first each time: one that prints much does not delay
-        the others."""
-        channels = list(self._source.values())
+        """The channels that the client does not have to their end, with its cursors, another first each
+        time: one that prints much does not delay the others."""
+        pairs = [(channel, self.cursor(channel)) for channel in self._source.values()]
+        # Nothing follows a program's end, and a session may have many that have ended.
+        turns = [pair for pair in pairs if not pair[1].exit_sent]
         self._turn += 1
-        first = self._turn % len(channels) if channels else 0
-        return [(channel, self.cursor(channel)) for channel in channels[first:] + channels[:first]]
+        first = self._turn % len(turns) if turns else 0
+        return turns[first:] + turns[:first]
 
     @staticmethod
     def _behind(channel: Channel, cursor: Cursor) -> bool:

@@ -45,11 +45,14 @@ class _Lane:
             1, thread_name_prefix=f"database-{name}", initializer=lambda: setattr(_of_thread, "lane", self)
         )
         self._waiting = 0
+        self.closed = False
         self.using: Any = None
         self._doing: object = None
 
     async def call(self, work: Callable[[], T], seconds: float) -> T:
         """Does the work in the thread. Raises DatabaseUnavailable at the deadline, or if too much waits."""
+        if self.closed:
+            raise DatabaseUnavailable("the database is closed")
         if self._waiting >= MAX_WAITING:
             raise DatabaseUnavailable("the database has too much to do", retry_after_ms=1000)
         self._waiting += 1
@@ -87,7 +90,8 @@ class _Lane:
                     other.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
-        """Gives the thread up."""
+        """Gives the thread up. Later calls raise DatabaseUnavailable."""
+        self.closed = True
         self.cut()
         # Not waited for: the driver may be in a call that nothing ends.
         self._thread.shutdown(wait=False, cancel_futures=True)
@@ -158,6 +162,11 @@ class Database:
         from sqlalchemy import text
 
         await self.read(lambda connection: connection.execute(text("SELECT 1")).all())
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called, after which nothing is read or written any more."""
+        return self._writing.closed
 
     async def close(self) -> None:
         """Closes the connections, without waiting for one that hangs."""

@@ -30,6 +30,7 @@ QUEUE_BYTES = 8 * 1024 * 1024  # of rows that wait to be written
 BATCH = 500  # rows in one transaction
 OVERHEAD = 512  # bytes of memory of a row, beside its texts
 # Doubled: a database that is restarting gets few attempts, one that was away for a moment is back soon.
+GATHER_SECONDS = 0.05  # in which rows are collected for one transaction: a run and its end are two
 AGAIN_SECONDS = (0.5, 10.0)  # after a failure: at first, and at most
 RETAIN_SECONDS = 3600.0
 LOOK_SECONDS = 10.0  # between two looks at a database that nobody uses
@@ -117,8 +118,13 @@ class Store:
                     await self._open()
                 await self.flush()
                 await self._look()
+                if self._waiting:
+                    # The thread that writes competes with the event loop, and each transaction costs the disk.
+                    await asyncio.sleep(GATHER_SECONDS)
                 pause = AGAIN_SECONDS[0]
             except DatabaseUnavailable as error:
+                if self.database.closed:
+                    return  # a look was under way when the server stopped
                 if not self._failing:
                     self._failing = True
                     log.error("the database cannot be used; trying again", extra=fields(why=error.message))
