@@ -85,7 +85,7 @@ def _own(frame: FrameType | None) -> list[str] | None:
         if inside:
             if (path, code.co_name) == ("app.py", "serving"):
                 return None
-            if not found and path == "cli.py":
+            if not found and path.startswith("cli/"):
                 return None  # nothing of ours runs: it is the loop's own, or whoever measures it
             if not found and f"{path} {code.co_qualname}".startswith(tuple(ALLOWED)):
                 return None

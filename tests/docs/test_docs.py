@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from coderunner import cli
-from coderunner.commands import make_parser
+from coderunner.cli.parser import make_parser
 from coderunner.schema.settings import SETTINGS
 from tests.harness import ROOT
 

@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from coderunner.commands import make_parser
+from coderunner.cli.parser import make_parser
 from coderunner.web.mcp import PATH
 from tests.harness import ROOT
 from tests.mcp.agents import ENVIRONMENT

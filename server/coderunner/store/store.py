@@ -119,7 +119,7 @@ class Store:
                 await self.flush()
                 await self._look()
                 if self._waiting:
-                    # The thread that writes competes with the event loop, and each transaction costs the disk.
+                    # The thread that writes competes with the event loop; each transaction costs the disk.
                     await asyncio.sleep(GATHER_SECONDS)
                 pause = AGAIN_SECONDS[0]
             except DatabaseUnavailable as error:
