@@ -27,6 +27,7 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         WARM_MAX="8",
         VIEW_TTL="4000",
         FACADES="piston,judge0,jobe",
+        MCP="on",
         LOG_LEVEL="info",
     ) as one:
         yield one

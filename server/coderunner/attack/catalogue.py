@@ -9,6 +9,7 @@ from coderunner.attack import programs
 from coderunner.attack.case import Case
 from coderunner.attack.clients import (
     addresses,
+    agents,
     artifacts,
     batches,
     credentials,
@@ -44,6 +45,7 @@ MODULES = (
     batches,
     requests,
     facades,
+    agents,
     credentials,
     rooms,
     sessions,

@@ -68,6 +68,7 @@ class Mcp:
         self._http: aiohttp.ClientSession | None = None
         self._open: Counter[str] = Counter()
         self._agents: dict[str, Agent] = {}
+        self._connecting: Counter[str] = Counter()  # requests that may each become an agent, by caller
 
     # --- the process -------------------------------------------------------------------------------------
 
@@ -123,17 +124,17 @@ class Mcp:
             named = request.headers.get(SESSION)
             if named is not None and ((agent := self._agents.get(named)) is None or agent.owner != owner):
                 raise NoSession("there is no such agent here; begin anew with `initialize`")
-            if named is None and request.method == "POST":
-                self._check_agents(owner)
-            body = await request.app[BODIES].read_bytes(request, caller.address, MAX_BODY)
-            self._wanted.set()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(START_SECONDS):
-                    await self._listens.wait()
-            if not self._listens.is_set() or self._http is None:
-                raise InternalError("the process for agents does not start; the server's log has the reason")
-            with parts.tickets.issued(caller) as ticket:
-                return await self._passed(request, caller, ticket, body, owner)
+            # Held until it is known whether an agent came of it: many at once would each see room for one.
+            with self._place(owner) if named is None else contextlib.nullcontext():
+                body = await request.app[BODIES].read_bytes(request, caller.address, MAX_BODY)
+                self._wanted.set()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(START_SECONDS):
+                        await self._listens.wait()
+                if not self._listens.is_set() or self._http is None:
+                    raise InternalError("the process for agents does not start; see the server's log")
+                with parts.tickets.issued(caller) as ticket:
+                    return await self._passed(request, caller, ticket, body, owner)
 
     async def _passed(
         self, request: web.Request, caller: Caller, ticket: str, body: bytes, owner: str
@@ -171,15 +172,24 @@ class Mcp:
             if not self._open[owner]:
                 del self._open[owner]
 
-    def _check_agents(self, owner: str) -> None:
-        """Raises RateLimited if this caller has connected as many agents as it may."""
+    @contextlib.contextmanager
+    def _place(self, owner: str) -> Iterator[None]:
+        """A place for one more agent of this caller. Raises RateLimited if it has as many as it may."""
         gone = time.monotonic() - IDLE_SECONDS
         for name, agent in list(self._agents.items()):
             if agent.seen < gone:
                 del self._agents[name]
-        if sum(agent.owner == owner for agent in self._agents.values()) >= MAX_AGENTS_OF_ONE:
+        connected = sum(agent.owner == owner for agent in self._agents.values())
+        if connected + self._connecting[owner] >= MAX_AGENTS_OF_ONE:
             told = f"{MAX_AGENTS_OF_ONE} agents of this caller are connected; end one of them first"
             raise RateLimited(told, retry_after_ms=60_000)
+        self._connecting[owner] += 1
+        try:
+            yield
+        finally:
+            self._connecting[owner] -= 1
+            if not self._connecting[owner]:
+                del self._connecting[owner]
 
     def _note(self, method: str, named: str | None, answer: aiohttp.ClientResponse, owner: str) -> None:
         """Notes whose an agent is; forgets one that has left, or that the process has forgotten."""

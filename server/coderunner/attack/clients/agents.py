@@ -1,0 +1,270 @@
+"""`/mcp`: credentials, agents and sessions of others, bodies above each bound, and more agents than there may
+be."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import secrets
+from collections import Counter
+from collections.abc import AsyncIterator
+from ipaddress import ip_address
+from typing import Any
+
+import aiohttp
+
+from coderunner.attack.case import UNTRIED, Group
+from coderunner.attack.clients.credentials import CLAIMS, COOKIES, EVIL, SECRETS, token
+from coderunner.attack.clients.requests import alike
+from coderunner.attack.stage import Stage
+from coderunner.client.rest import Answer, ask
+
+GROUP = Group("agents")
+HEADERS = {"Content-Type": "application/json", "Accept": "application/json, text/event-stream"}
+SESSION = "Mcp-Session-Id"
+MOST = 4 * 1024 * 1024  # bytes of a request (docs/agents.md)
+DEEP = 100_000
+AT_ONCE = 100  # requests, fewer than one caller may have
+NOT_OFFERED = UNTRIED + "the server does not offer /mcp"
+STRANGER = "127.0.0.2"  # as good an address of this machine as 127.0.0.1, and another caller's
+
+
+def _call(method: str, **parameters: Any) -> bytes:
+    return json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": parameters}).encode()
+
+
+INITIALIZE = _call(
+    "initialize", protocolVersion="2025-06-18", capabilities={}, clientInfo={"name": "attack", "version": "1"}
+)
+TOOLS = _call("tools/list")
+
+
+def _tool(name: str, **arguments: Any) -> bytes:
+    return _call("tools/call", name=name, arguments=arguments)
+
+
+class Agent:
+    """An agent that is connected, by requests of `http` with `headers`."""
+
+    def __init__(self, stage: Stage, http: aiohttp.ClientSession, headers: dict[str, str], name: str) -> None:
+        self.name = name
+        self._stage, self._http, self._headers = stage, http, headers
+
+    async def __call__(
+        self, body: bytes = TOOLS, *, method: str = "POST", headers: dict[str, str] | None = None
+    ) -> Answer:
+        """A request of this agent. `headers`: in place of its own."""
+        sent = {**HEADERS, **self._headers, SESSION: self.name, **(headers or {})}
+        data = body if method == "POST" else None
+        return await ask(self._stage.url + "mcp", method=method, body=data, headers=sent, http=self._http)
+
+    async def works(self) -> bool:
+        """Whether it is served as at its beginning."""
+        answer = await self()
+        return answer.status == 200 and b'"read_file"' in answer.body
+
+
+def _error(answer: Answer) -> str:
+    """The code of a refusal by the server, otherwise the status: the process for agents has no codes."""
+    refused = answer.headers.get("Content-Type", "").startswith("application/problem+json")
+    return answer.error if refused else str(answer.status)
+
+
+async def _asked(stage: Stage, headers: dict[str, str], body: bytes = INITIALIZE) -> Answer:
+    """A request that belongs to no agent yet; an agent that comes of it is ended."""
+    answer = await ask(stage.url + "mcp", method="POST", body=body, headers={**HEADERS, **headers})
+    if answer.status == 200:
+        leaving = {**headers, SESSION: answer.headers[SESSION]}
+        await ask(stage.url + "mcp", method="DELETE", headers=leaving)
+    return answer
+
+
+async def _offered(stage: Stage) -> bool:
+    answer = await ask(stage.url + "mcp", method="POST", body=b"", headers={**HEADERS, **stage.headers})
+    return answer.status != 404
+
+
+@contextlib.asynccontextmanager
+async def _agent(stage: Stage, http: aiohttp.ClientSession | None = None) -> AsyncIterator[Agent]:
+    """An agent of the attack's own credential, which is ended with the block. `http`: None for one of its
+    own."""
+    async with contextlib.AsyncExitStack() as stack:
+        if http is None:
+            http = await stack.enter_async_context(aiohttp.ClientSession())
+        sent = {**HEADERS, **stage.headers}
+        answer = await ask(stage.url + "mcp", method="POST", body=INITIALIZE, headers=sent, http=http)
+        if answer.status != 200:
+            raise ConnectionError(f"no agent: {answer.code}")
+        agent = Agent(stage, http, dict(stage.headers), answer.headers[SESSION])
+        try:
+            yield agent
+        finally:
+            await agent(method="DELETE")
+
+
+@GROUP.case(
+    "agents-without-a-credential", "an agent, by a forged credential and by none",
+    "unauthenticated; without any as every other request",
+)  # fmt: skip
+async def _credentials(stage: Stage) -> str:
+    if not await _offered(stage):
+        return NOT_OFFERED
+    claims = {**CLAIMS, "exp": 4_000_000_000}
+    forged = [
+        token({"alg": "none"}, claims, None),
+        *(token({"alg": "HS256"}, claims, one) for one in SECRETS),
+    ]
+    wrong = [{"Authorization": f"Bearer {one}"} for one in (*forged, "x", "A" * 4000, secrets.token_hex(16))]
+    wrong += [{"Cookie": f"{name}={forged[0]}"} for name in COOKIES]
+    seen = []
+    for headers in wrong:
+        answer = await _asked(stage, headers)
+        # A sign-in that nobody has is none: such a caller is who it would be without the cookie.
+        if "Cookie" not in headers or answer.status != (await _asked(stage, {})).status:
+            seen.append(_error(answer))
+    # A request that is refused for its body has passed the check of who asks.
+    elsewhere = await ask(stage.url + "api/run", method="POST", body=b"", headers=HEADERS)
+    nobody = (await _asked(stage, {})).status != 401
+    same = nobody == (elsewhere.status != 401)
+    return f"{alike(seen)}; without any {'as every other request' if same else 'another answer'}"
+
+
+@GROUP.case(
+    "agents-of-another-page", "an agent, from a page of another site", "not_allowed"
+)  # fmt: skip
+async def _pages(stage: Stage) -> str:
+    if not await _offered(stage):
+        return NOT_OFFERED
+    seen = []
+    async with _agent(stage) as agent:
+        for origin in (EVIL, "null", "http://localhost.evil.example", "file://"):
+            seen.append(_error(await _asked(stage, {**stage.headers, "Origin": origin})))
+            seen += [
+                _error(await agent(method=one, headers={"Origin": origin}))
+                for one in ("POST", "GET", "DELETE")
+            ]
+    return alike(seen)
+
+
+@GROUP.case(
+    "agents-guessed", "another's agent and session, by ids near to its own",
+    "no_session, there is no such session, it works on",
+)  # fmt: skip
+async def _guessed(stage: Stage) -> str:
+    if not await _offered(stage):
+        return NOT_OFFERED
+    async with _agent(stage) as agent:
+        opened = await agent(_tool("open", language="python"))
+        handle = json.loads(_text(opened))["session"]
+        codes, words = [], set()
+        for name in _near(agent.name):
+            guess = {SESSION: name}
+            codes += [_error(await agent(method=one, headers=guess)) for one in ("POST", "GET", "DELETE")]
+        for name in (*_near(handle), "", "../x", agent.name):
+            told = _text(await agent(_tool("list_files", session=name)))
+            words.add("there is no such session" if "there is no such session" in told else told[:80])
+        own = _text(await agent(_tool("list_files", session=handle)))
+        await agent(_tool("close", session=handle))
+        alive = "it works on" if own == "" and await agent.works() else "it is cut off"
+    return f"{alike(codes)}, {' / '.join(sorted(words))}, {alive}"
+
+
+def _near(name: str) -> list[str]:
+    other = "B" if name[-1] == "A" else "A"
+    return [name[:-1] + other, name[:-1], name + "0", name.swapcase(), "0" * len(name), "*", "%00"]
+
+
+def _text(answer: Answer) -> str:
+    """What a tool has said. Answers come as one event of a stream."""
+    data = next(line for line in answer.body.splitlines() if line.startswith(b"data: "))
+    content = json.loads(data[6:])["result"]["content"]
+    return "".join(str(part["text"]) for part in content)
+
+
+@GROUP.case(
+    "agents-taken-over", "an agent that another caller has connected", "no_session, it works on",
+    "unauthenticated, it works on",
+)  # fmt: skip
+async def _taken(stage: Stage) -> str:
+    if not await _offered(stage):
+        return NOT_OFFERED
+    seen = []
+    async with contextlib.AsyncExitStack() as stack:
+        agent = await stack.enter_async_context(_agent(stage))
+        connector = None
+        if not stage.bearer:
+            # Callers without a credential are told apart by their address.
+            if not await _local(stage):
+                return UNTRIED + "it needs a credential (--bearer), or the server's own machine"
+            connector = aiohttp.TCPConnector(local_addr=(STRANGER, 0))
+        http = await stack.enter_async_context(aiohttp.ClientSession(connector=connector))
+        thief = Agent(stage, http, {}, agent.name)
+        for method in ("POST", "GET", "DELETE"):
+            seen.append(_error(await thief(method=method)))
+        seen.append(_error(await thief(_tool("open", language="python"))))
+        works = await agent.works()
+    return f"{alike(seen)}, {'it works on' if works else 'it is cut off'}"
+
+
+async def _local(stage: Stage) -> bool:
+    """Whether the server is on this machine, where there is more than one address to ask from."""
+    with contextlib.suppress(ValueError, aiohttp.ClientError):
+        seen = (await ask(stage.url + "api/address")).document["address"]
+        return ip_address(seen).is_loopback and ip_address(seen).version == 4
+    return False
+
+
+@GROUP.case(
+    "agents-too-large", "the process for agents, by bodies that are too large or too deep",
+    "body_too_large, then 400, it works on",
+)  # fmt: skip
+async def _large(stage: Stage) -> str:
+    if not await _offered(stage):
+        return NOT_OFFERED
+    deep = b"[" * DEEP + b"]" * DEEP
+    bodies = (
+        deep,
+        b'{"a":' * DEEP + b"1" + b"}" * DEEP,
+        TOOLS.replace(b"{}", deep),
+        b'{"jsonrpc":"2.0","method":"ping","id":' + b"9" * DEEP + b"}",
+        b"[" + b",".join([TOOLS] * 20_000) + b"]",
+        b"\xff\xfe", b"", b"null",
+    )  # fmt: skip
+    async with _agent(stage) as agent:
+        large = [
+            _error(await agent(b" " * (MOST + 1))),
+            _error(await _asked(stage, stage.headers, b" " * (MOST + 1))),
+        ]
+        wrong = {(await agent(body)).status for body in bodies}
+        works = await agent.works()
+    told = " / ".join(map(str, sorted(wrong)))
+    return f"{alike(large)}, then {told}, {'it works on' if works else 'it is cut off'}"
+
+
+@GROUP.case(
+    "agents-flood", "the places of other agents, by many at once that never leave",
+    "32 at most, others rate_limited; the first works on, and their places are free again",
+)  # fmt: skip
+async def _flood(stage: Stage) -> str:
+    if not await _offered(stage):
+        return NOT_OFFERED
+    sent = {**HEADERS, **stage.headers}
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http, _agent(stage) as first:
+
+        async def begin() -> Answer:
+            return await ask(stage.url + "mcp", method="POST", body=INITIALIZE, headers=sent, http=http)
+
+        answers = await asyncio.gather(*(begin() for _ in range(AT_ONCE)))
+        names = [one.headers[SESSION] for one in answers if one.status == 200]
+        refused = Counter(_error(one) for one in answers if one.status != 200)
+        works = await first.works()
+        for name in names:
+            await Agent(stage, http, dict(stage.headers), name)(method="DELETE")
+        free = (await _asked(stage, stage.headers)).status == 200
+    most = "32 at most" if len(names) < 32 else f"{len(names) + 1} of them"
+    return (
+        f"{most}, others {' / '.join(sorted(refused)) or 'none'};"
+        f" the first {'works on' if works else 'is cut off'},"
+        f" and their places are {'free again' if free else 'lost'}"
+    )
