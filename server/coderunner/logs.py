@@ -7,6 +7,7 @@ Where standard error is systemd's journal, each line begins with its priority, w
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import sys
@@ -125,9 +126,14 @@ def parts_of(record: logging.LogRecord) -> tuple[dict[str, str], dict[str, Any]]
 
 
 def as_json(document: Mapping[str, Any]) -> str:
-    """The document on one line."""
+    """The document on one line, of printable characters alone."""
     try:
-        return orjson.dumps(document, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+        line = orjson.dumps(document, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+        if line.isprintable():
+            return line
+        # What orjson leaves as it is: U+2028, at which many readers of logs end a line, escapes of terminals
+        # above U+007F, marks of direction. As escapes of JSON the texts are the same.
+        return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in line)
     except (TypeError, ValueError):
         # A lone surrogate or a number beyond 64 bits: the line is kept, in a poorer form.
         plain = {name: ascii(value) for name, value in document.items()}

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
+import subprocess
+import sys
 import time
 from collections import Counter
 
@@ -11,7 +15,8 @@ import pytest
 from coderunner.attack import catalogue, run
 from coderunner.attack.bystander import Bystander
 from coderunner.attack.case import UNTRIED, Case
-from tests.harness import Server, eventually
+from coderunner.attack.means import Means
+from tests.harness import ROOT, Server, eventually
 from tests.reference import BareTerminal
 
 pytestmark = pytest.mark.long
@@ -26,10 +31,15 @@ BYSTANDER = 1
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 async def test_attack(
-    case: Case, target: Server, bystander: Bystander, bare: BareTerminal, results: list[run.Result]
+    case: Case,
+    target: Server,
+    means: Means,
+    bystander: Bystander,
+    bare: BareTerminal,
+    results: list[run.Result],
 ) -> None:
     began = time.monotonic()
-    result = await run.perform(case, target.url, "", bystander)
+    result = await run.perform(case, target.url, "", bystander, means)
     beside = bare.p50(began, time.monotonic())
     results.append(result)
     assert case.holds(result.seen), f"{case.attacks}: expected {case.expected}, seen {result.seen!r}"
@@ -44,8 +54,33 @@ def test_the_server_had_no_fault_of_its_own(target: Server, results: list[run.Re
     """Attacks are refused; none of them is an accident."""
     assert target.process.poll() is None
     log = target.log.read_text()
-    accident = re.search(r"^.* ERROR .*$|^Traceback", log, re.M)
+    accident = re.search(r"^[\d:.]+ ERROR .*$|^Traceback", log, re.M)
     assert accident is None, log[accident.start() :][:4000]
+
+
+def test_the_command_makes_keys_and_leaves_none(target: Server) -> None:
+    words = ["attack", "--make-keys", "--url", target.url, "keys-near", "operators-routes"]
+    done = _coderunner(target, *words)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "2 of 2 as expected" in done.stdout
+    assert "untried" not in done.stdout
+    # Two sets: those of this command, and those of the fixture, which is not at its end yet.
+    states = Counter(one["state"] for one in json.loads(_coderunner(target, "keys", "list", "--json").stdout))
+    assert states["revoked"] == 7
+
+
+def test_without_keys_the_cases_that_need_them_say_so(target: Server) -> None:
+    done = _coderunner(target, "attack", "--url", target.url, "keys-near")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "untried: needs keys" in done.stdout
+
+
+def _coderunner(target: Server, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "coderunner", "--env-file", "/dev/null", *words],
+        env={**os.environ, **target.environment, "PYTHONPATH": str(ROOT / "server")},
+        cwd=target.log.parent, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
 
 
 def test_names_are_unique_and_there_are_enough() -> None:

@@ -76,6 +76,10 @@ def test_words_from_outside_make_no_line_and_no_escape(logged, format):
     line = logged(format, lambda: log.info("said %s", hostile, extra=fields(path=hostile)))
     assert line.count("\n") == 1
     assert "\x1b" not in line
+    assert len(line.splitlines()) == 1, "also where a reader takes U+2028 for the end of a line"
+    assert "\x9b" not in line, "CSI in one character"
+    if format == "json":
+        assert json.loads(line)["path"] == hostile, "the text itself is kept"
 
 
 @pytest.mark.parametrize("format", ["text", "json"])

@@ -19,7 +19,7 @@ import pytest
 from msgspec.structs import replace
 
 from coderunner.schema import messages as m
-from tests.harness import ROOT, Server, attach, eventually, running_server, session, wait_until
+from tests.harness import ROOT, Server, attach, connect, eventually, running_server, session, wait_until
 
 KEY = "0123456789abcdef-ABCDEF-0123456789"
 AUTH = {"Authorization": f"Bearer {KEY}"}
@@ -27,7 +27,10 @@ AUTH = {"Authorization": f"Bearer {KEY}"}
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    settings = {"LANGUAGES": "bash", "WARM_MAX": "1", "ADMIN_KEY": KEY, "LOG_FORMAT": "json"}
+    settings = {
+        "LANGUAGES": "bash", "WARM_MAX": "1", "ADMIN_KEY": KEY, "LOG_FORMAT": "json",
+        "PROXY_USER_HEADER": "X-User", "TRUSTED_PROXIES": "127.0.0.1",
+    }  # fmt: skip
     with running_server(tmp_path_factory.mktemp("server"), ready=("bash",), **settings) as one:
         yield one
 
@@ -145,6 +148,30 @@ def test_refusals_are_noted_and_cannot_flood_the_log(server):
     rows = wait_until(lambda: (new := exported(server)[before:])[9:] and new, 20, "the refusals")
     assert {(row["event"], row["details"]["code"]) for row in rows} == {("refused", "unauthenticated")}
     assert len(rows) == 10
+
+
+def test_who_was_refused_is_noted_over_requests_and_sockets(server):
+    """Each by its own: behind one address nobody hides the refusals of others."""
+
+    async def use() -> None:
+        async with aiohttp.ClientSession() as http:
+            for name in ("eve", "mallory"):
+                user = {"X-User": name}
+                for _ in range(15 if name == "eve" else 1):
+                    async with http.get(server.url + "api/admin/overview", headers=user) as answer:
+                        assert answer.status == 403
+                async with connect(server.url, "ws/nobody", headers=user) as one:
+                    await one.send(m.Attach("nobody", "x" * 43, one.client))
+                    assert await one.error_code() == "no_session"
+
+    asyncio.run(use())
+
+    def refused(name: str) -> list[str]:
+        rows = exported(server, "--principal", f"proxy:{name}")
+        return sorted(row["details"]["code"] for row in rows if row["event"] == "refused")
+
+    wait_until(lambda: refused("mallory") == ["no_session", "not_allowed"], 20, "one of each")
+    wait_until(lambda: refused("eve") == ["no_session"] + ["not_allowed"] * 10, 20, "not more than ten")
 
 
 @pytest.mark.long

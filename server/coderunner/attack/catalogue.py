@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from coderunner.attack import programs
 from coderunner.attack.case import Case
 from coderunner.attack.clients import (
+    accounts,
     addresses,
     agents,
     artifacts,
@@ -24,12 +25,15 @@ from coderunner.attack.clients import (
     imitations,
     messages,
     neighbours,
+    pages,
     phases,
     requests,
+    roles,
     rooms,
     sessions,
     strangers,
     streams,
+    tokens,
     workspace,
 )
 
@@ -48,6 +52,10 @@ MODULES = (
     agents,
     credentials,
     rooms,
+    roles,
+    tokens,
+    pages,
+    accounts,
     sessions,
     flow,
     imitations,

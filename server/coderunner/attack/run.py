@@ -13,12 +13,14 @@ import aiohttp
 from coderunner.attack import catalogue
 from coderunner.attack.bystander import Bystander, Echo
 from coderunner.attack.case import Case
+from coderunner.attack.means import Means, asks
 from coderunner.attack.stage import Stage
 from coderunner.client.peer import Unexpected
 from coderunner.errors import CodeRunnerError
 
 # The longest case waits 47 s for a watchdog's decision.
 MAX_SECONDS = 50.0  # of one case
+KNOWN_SECONDS = 10.0  # until a server knows of a new key; it looks every two
 SETTLE_SECONDS = 5.0  # for the server to return a case's slots
 SHORTEST_SECONDS = 0.12  # of a case: with a key every 20 ms, six echoes are measured
 _WIDTHS = (34, 44, 56)  # characters of the table's columns
@@ -40,13 +42,16 @@ class Result:
         return self.case.holds(self.seen) and self.echo is not None
 
 
-async def perform(case: Case, url: str, bearer: str, bystander: Bystander) -> Result:
-    """Carries out one case. Its sessions are closed before this returns, whatever happens."""
+async def perform(
+    case: Case, url: str, bearer: str, bystander: Bystander, means: Means | None = None
+) -> Result:
+    """Carries out one case. Its sessions are closed before this returns, whatever happens. `means`: what the
+    operator lends to it."""
     # Sessions of real users and of the bystander may be live: they are not the case's.
     before = await _active(url, bearer)
     began = time.monotonic()
     try:
-        async with asyncio.timeout(MAX_SECONDS), Stage(url, bearer) as stage:
+        async with asyncio.timeout(MAX_SECONDS), Stage(url, bearer, means) as stage:
             seen = await case.script(stage)
     except Unexpected as error:
         # Not a failure yet: for some cases the server's refusal is the expected outcome.
@@ -123,8 +128,10 @@ def summary(results: Sequence[Result]) -> Iterable[str]:
     )
 
 
-def main(url: str, bearer: str, names: Sequence[str], *, listing: bool = False) -> int:
-    """Runs the command. `names`: patterns of cases.
+def main(
+    url: str, bearer: str, names: Sequence[str], *, listing: bool = False, means: Means | None = None
+) -> int:
+    """Runs the command. `names`: patterns of cases. `means`: what the operator lends to them.
     Returns 0 if all passed, 1 if one failed, 2 if there is no session.
 
     Raises CodeRunnerError for a name that matches no case.
@@ -139,7 +146,7 @@ def main(url: str, bearer: str, names: Sequence[str], *, listing: bool = False) 
         return 0
     try:
         with Bystander(url, bearer) as bystander:
-            results = asyncio.run(_all(chosen, url, bearer, bystander))
+            results = asyncio.run(_all(chosen, url, bearer, bystander, means))
     except Unexpected as error:
         print(f"coderunner attack: {error}")
         return 2
@@ -149,10 +156,24 @@ def main(url: str, bearer: str, names: Sequence[str], *, listing: bool = False) 
     return 0 if all(one.holds for one in results) else 1
 
 
-async def _all(chosen: Sequence[Case], url: str, bearer: str, bystander: Bystander) -> list[Result]:
+async def known(url: str, means: Means) -> None:
+    """Waits until the server has read the keys. Raises Unexpected if it does not."""
+    deadline = time.monotonic() + KNOWN_SECONDS
+    async with Stage(url) as stage:
+        while (await asks(stage, means.spare, "api/identity")).status != 200:
+            if time.monotonic() > deadline:
+                raise Unexpected("this server does not know the keys that were made: has it other settings?")
+            await asyncio.sleep(0.5)  # a refused request counts as ten
+
+
+async def _all(
+    chosen: Sequence[Case], url: str, bearer: str, bystander: Bystander, means: Means | None
+) -> list[Result]:
+    if means is not None:
+        await known(url, means)
     print(heading(), flush=True)
     results = []
     for case in chosen:
-        results.append(await perform(case, url, bearer, bystander))
+        results.append(await perform(case, url, bearer, bystander, means))
         print(row(results[-1]), flush=True)
     return results

@@ -8,13 +8,18 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping
 
 from coderunner.attack import raw
+from coderunner.attack.means import Means
 from coderunner.client.peer import Peer, Unexpected
 from coderunner.client.visit import Visit
 from coderunner.schema.answers import QueueBlock
 
 
 class Stage(Visit):
-    """A visit that can also open raw WebSocket connections."""
+    """A visit that can also open raw WebSocket connections. `means`: what the operator lends to it."""
+
+    def __init__(self, url: str, bearer: str = "", means: Means | None = None) -> None:
+        super().__init__(url, bearer)
+        self.means = means
 
     @contextlib.asynccontextmanager
     async def raw(self, path: str = "ws", headers: Mapping[str, str] | None = None) -> AsyncIterator[raw.Raw]:

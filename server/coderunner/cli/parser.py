@@ -331,6 +331,12 @@ def _outside(commands: Commands, run: Mapping[str, Run]) -> None:
     )
     attack.add_argument("--url", default="", help="address of the server (default: PORT on this machine)")
     attack.add_argument("--bearer", default="", metavar="KEY", help="bearer token for the server")
+    attack.add_argument(
+        "--make-keys",
+        action="store_true",
+        help="make keys of several roles in the database of the settings, for the cases that need them, and"
+        " revoke them at the end",
+    )
     attack.add_argument("--list", action="store_true", help="list the cases without running them")
     attack.set_defaults(run=run["attack"])
 

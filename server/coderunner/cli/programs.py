@@ -87,7 +87,13 @@ def attack(arguments: argparse.Namespace) -> int:
 
     if server_of(arguments).startswith(UNIX):
         raise CodeRunnerError("attacks need a network address; give the address of the proxy with --url")
-    return attacks.main(server_of(arguments), arguments.bearer, arguments.names, listing=arguments.list)
+    url, bearer, names = server_of(arguments), arguments.bearer, arguments.names
+    if not arguments.make_keys or arguments.list:
+        return attacks.main(url, bearer, names, listing=arguments.list)
+    from coderunner import lending
+
+    with lending.lent(load(arguments)) as means:
+        return attacks.main(url, bearer, names, means=means)
 
 
 def bench(arguments: argparse.Namespace) -> int:

@@ -270,7 +270,7 @@ class Connection:
             if error.channel is None:
                 error.channel = channel
             if isinstance(error, AccessError):
-                note_refusal(error, self._address, session=self._session)
+                note_refusal(error, self._address, self._who, session=self._session)
             self.post(m.ErrorMessage.of(error))
 
     def _binary(self, data: bytes) -> None:
@@ -346,7 +346,7 @@ class Connection:
         if isinstance(error, AccessError):
             about = guard.request_id(self._parts.settings, self._request)
             log.info("connection refused", extra=fields(code=error.code, address=self._address, **about))
-            note_refusal(error, self._address, session=self._session)
+            note_refusal(error, self._address, self._who, session=self._session)
         self.post(m.ErrorMessage.of(error))
         if error.close is not None:
             self.close(error.close)

@@ -73,6 +73,7 @@ def from_here(request: web.BaseRequest, header: str) -> bool:
 
 _ID: web.RequestKey[str] = web.RequestKey("id", str)
 _CALLER: web.RequestKey[Caller] = web.RequestKey("caller", Caller)
+_WHO: web.RequestKey[Principal] = web.RequestKey("who", Principal)
 ACCOUNT: web.RequestKey[Account] = web.RequestKey("account", Account)
 """Key of the account of a request's caller, once that is known."""
 _REQUEST_ID = re.compile(r"[0-9a-f]{32}")  # nginx's $request_id; anything else could forge lines of the log
@@ -262,12 +263,17 @@ async def caller(parts: Parts, request: web.BaseRequest, protocols: Sequence[str
         request[ACCOUNT] = parts.registry.quotas.account(known.principal, known.address, known.roles)
     if known is None:
         settings = parts.settings
-        who = await parts.identity.principal(shown(settings, request, protocols))
+        who = request[_WHO] = await parts.identity.principal(shown(settings, request, protocols))
         address = address_of(settings, request)
         known = Caller(address, who.subject, about=request_id(settings, request), who=who)
         request[_CALLER] = known  # a WebSocket asks twice
         request[ACCOUNT] = parts.registry.quotas.account(known.principal, address, known.roles)
     return known
+
+
+def identified(request: web.BaseRequest) -> Principal | None:
+    """The principal of a request, if it was asked for already; also one that is not allowed to do this."""
+    return request.get(_WHO)
 
 
 async def require(parts: Parts, request: web.BaseRequest, scope: str) -> Principal:
@@ -277,7 +283,7 @@ async def require(parts: Parts, request: web.BaseRequest, scope: str) -> Princip
     the caller is unknown, NotAllowed if the principal may not do this, and as `caller`.
     """
     settings = parts.settings
-    who = await parts.identity.principal(shown(settings, request, offered(request)))
+    who = request[_WHO] = await parts.identity.principal(shown(settings, request, offered(request)))
     if not who.known and not settings.production and settings.admin_key is None and not who.may(scope):
         here = from_here(request, request.headers.get("Host", ""))
         if here and from_own_page(settings, request):

@@ -13,6 +13,7 @@ from msgspec.structs import fields as fields_of
 from coderunner import audit
 from coderunner.core.codec import encode_answer
 from coderunner.errors import AccessError, BadMessage, CodeRunnerError, Superseded
+from coderunner.identity.principal import Principal
 from coderunner.logs import fields
 from coderunner.schema.answers import ArchiveUnpacked
 from coderunner.schema.api import Problem
@@ -71,7 +72,7 @@ def error_reply(
     # Refusals are logged with the address, so that an attack can be seen and blocked.
     log.info("request refused", extra=fields(path=shown(request), code=error.code, **about))
     if isinstance(error, AccessError):
-        note_refusal(error, about["address"], path=shown(request))
+        note_refusal(error, about["address"], guard.identified(request), path=shown(request))
     status = status_of(error)
     response = json_reply(Problem.of(error, status, unpacked), status)
     response.content_type = "application/problem+json"
@@ -82,10 +83,13 @@ def error_reply(
 
 
 def note_refusal(
-    error: AccessError, address: str, principal: str | None = None, **details: str | None
+    error: AccessError, address: str, who: Principal | None = None, **details: str | None
 ) -> None:
-    """Writes a refusal and its caller to the audit log. Raises nothing."""
+    """Writes a refusal and its caller to the audit log. `who`: None if it was not identified. Raises
+    nothing."""
     if not isinstance(error, Superseded):  # which is a client's own new connection
+        # By its principal: of many behind one address, none must be able to hide the refusals of another.
+        principal = who.subject if who is not None else None
         audit.note("refused", principal=principal, address=address, code=error.code, **details)
 
 

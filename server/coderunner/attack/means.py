@@ -1,0 +1,74 @@
+"""What an operator lends to an attack: keys of several roles, and what signs tokens."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from coderunner.attack.case import UNTRIED, Script
+from coderunner.client import rest
+from coderunner.client.rest import Answer
+
+if TYPE_CHECKING:
+    from coderunner.attack.stage import Stage
+
+Events = Callable[[float], Awaitable[list[dict[str, Any]]]]
+MISSING = UNTRIED + "needs keys of several roles (--make-keys, on the server's machine)"
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """Keys for the time of an attack, and settings of the server.
+
+    `room`: the room of `user`, `mate` (both users) and `teacher`. `stranger`: a key of a teacher of another
+    room. `operator`: of an operator. `scraper`: of one whose scope is `metrics` alone. `spare`: of a user
+    whose quota a case may use up. `issuer`, `audience`, `secret`: JWT_ISSUER and others, empty if they are
+    not set. `public`: the content of JWT_PUBLIC_KEY. `events`: the events of the audit log since a time in
+    seconds since 1970.
+    """
+
+    room: str
+    user: str
+    mate: str
+    stranger: str
+    teacher: str
+    operator: str
+    scraper: str
+    spare: str
+    events: Events
+    issuer: str = ""
+    audience: str = ""
+    secret: str = ""
+    public: bytes = b""
+
+
+Lent = Callable[["Stage", Means], Awaitable[str]]
+
+
+def lent(script: Lent) -> Script:
+    """Makes the script of a case that needs means: without them it is untried."""
+
+    @functools.wraps(script)
+    async def tried(stage: Stage) -> str:
+        return MISSING if stage.means is None else await script(stage, stage.means)
+
+    return tried
+
+
+def shows(key: str) -> dict[str, str]:
+    """The header that shows a key or token."""
+    return {"Authorization": f"Bearer {key}"}
+
+
+async def asks(
+    stage: Stage, key: str, path: str, method: str = "GET", document: Any = None, **headers: str
+) -> Answer:
+    """A request with a credential, or without one if `key` is empty. `document`: a body of JSON."""
+    body = None if document is None else json.dumps(document).encode()
+    sent = {"Content-Type": "application/json", **headers} if body is not None else headers
+    return await rest.ask(
+        stage.url + path, method=method, body=body, headers={**(shows(key) if key else {}), **sent}
+    )
