@@ -4,8 +4,9 @@ import { el } from '../app/dom.js';
 import { bearer, forgetKey, keepKey } from '../app/key.js';
 import { ask, Refusal, save } from './api.js';
 import { drawCharts } from './charts.js';
+import { drawKeys, setUpKeys } from './keys.js';
 import { drawImages, drawLoadTests, drawLog, drawQueue, drawSettings, setUpLists } from './lists.js';
-import { age, at, bytes, problem, question, tiles } from './page.js';
+import { age, at, bytes, problem, question, setUpTables, tiles } from './page.js';
 import { drawSessions } from './sessions.js';
 
 const CHARTS_MS = 30_000;
@@ -16,6 +17,7 @@ const SECTIONS = {
   overview: [drawOverview, 3000],
   sessions: [drawSessions, 2000],
   queue: [drawQueue, 2000],
+  keys: [drawKeys, 5000],
   images: [drawImages, 3000],
   log: [drawLog, 2000],
   settings: [drawSettings, 60_000],
@@ -30,7 +32,7 @@ async function drawOverview() {
   tiles('tiles', [
     ['State', now.draining ? 'draining' : now.ready ? 'ready' : 'not ready'], ['Sessions', `${queue.active} of ${queue.maxConcurrent}`], ['Waiting', queue.queued],
     ['WebSockets', now.websockets], ['Memory promised', `${bytes(queue.memoryBytes)}${queue.maxMemoryBytes ? ` of ${bytes(queue.maxMemoryBytes)}` : ''}`],
-    ['Server’s memory', bytes(now.memory_bytes)], ['Warm containers', now.warm_pool.ready], ['Runs since', age(now.uptime_s)],
+    ['Server’s memory', bytes(now.memory_bytes)], ['Warm containers', now.warm_pool.ready], ['Running for', age(now.uptime_s)],
   ]);
   if (Date.now() - charted < CHARTS_MS) return;
   charted = Date.now();
@@ -49,6 +51,7 @@ function header(/** @type {any} */ now) {
     act: async () => {
       await ask('PUT', 'draining', { draining: !now.draining });
       header(await ask('GET', 'overview'));
+      draw();
     },
   });
 }
@@ -80,8 +83,10 @@ function turn() {
   const name = shown();
   for (const id of Object.keys(SECTIONS)) at(id).hidden = id !== name;
   for (const link of document.querySelectorAll('nav a')) {
-    if (link.getAttribute('href') === `#${name}`) link.setAttribute('aria-current', 'page');
-    else link.removeAttribute('aria-current');
+    if (link.getAttribute('href') === `#${name}`) {
+      link.setAttribute('aria-current', 'page');
+      link.scrollIntoView({ block: 'nearest', inline: 'center' }); // on a phone the sections are wider than the page
+    } else link.removeAttribute('aria-current');
   }
   charted = 0;
   draw();
@@ -129,6 +134,8 @@ at('hours').addEventListener('change', () => {
 at('report').addEventListener('click', () => save(`report?days=${at('days').value}`, 'coderunner-report.csv').catch((error) => problem(error.message)));
 addEventListener('hashchange', () => !at('room').hidden && turn());
 document.addEventListener('visibilitychange', () => !document.hidden && !at('room').hidden && draw());
+setUpTables();
 setUpLists();
+setUpKeys();
 document.body.dataset.ready = '';
 enter();

@@ -68,8 +68,8 @@ function drawing(/** @type {Chart} */ chart, /** @type {{step: number, points: a
   const plot = new UPlot({
     width: 400, height: HEIGHT, legend: { live: true }, cursor: { drag: { x: false, y: false } },
     scales: { x: { time: true, range: () => [now - hours * 3600, now] }, y: { range: (_self, _low, high) => [0, Math.max(high ?? 0, 1) * 1.05] } },
-    axes: [axis, { ...axis, size: 58, values: (_self, values) => values.map((value) => chart.show(value)) }],
-    series: [{}, ...lines.map((line, index) => ({
+    axes: [{ ...axis, values: (_self, splits) => splits.map((/** @type {number} */ split) => moment(split, hours)) }, { ...axis, size: 58, values: (_self, values) => values.map((value) => chart.show(value)) }],
+    series: [{ label: 'at', value: (/** @type {unknown} */ _self, /** @type {number | null} */ value) => (value === null ? '–' : clock(value)) }, ...lines.map((line, index) => ({
       label: line.name, stroke: colour(COLOURS[index]), dash: DASHES[index], width: 1.5, points: { show: points.length < 40 },
       value: (/** @type {unknown} */ _self, /** @type {number | null} */ value) => (value === null ? '–' : chart.show(value)),
     }))],
@@ -77,6 +77,13 @@ function drawing(/** @type {Chart} */ chart, /** @type {{step: number, points: a
   drawn.push({ plot, host });
   figure.append(asTable(chart, lines, points, open));
   return figure;
+}
+
+/** A time at the edge of a chart, as the reader's language has it; without the day where that is clear. */
+function moment(/** @type {number} */ seconds, /** @type {number} */ hours) {
+  const time = new Date(seconds * 1000);
+  if (hours <= 24) return time.toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' });
+  return time.toLocaleDateString([], { month: 'numeric', day: 'numeric' });
 }
 
 /** The columns of uPlot; where no server ran, a line is broken. @returns {[number[], (number | null)[][]]} */

@@ -27,7 +27,7 @@ const WORDS = /** @type {Record<string, string>} */ ({ build: 'Build what is mis
 export async function drawImages() {
   const { images, jobs } = await ask('GET', 'images');
   fill('image-rows', images.map((/** @type {any} */ one) => ({ key: one.language, cells: [
-    one.language, one.message ? { text: one.status, small: one.message, wide: true } : one.status, one.built ?? 'missing', { text: one.reference, code: true },
+    one.language, one.message ? { text: one.status, small: one.message, wide: true } : one.status, one.built ? new Date(one.built).toLocaleString() : 'missing', { text: one.reference, code: true },
     { buttons: one.built ? [] : [{ label: 'Build', about: `Build ${one.language}`, act: () => start('build', [one.language]) }] },
   ] })));
   cards('jobs', jobs, (/** @type {any} */ job) => [
@@ -92,6 +92,11 @@ export async function drawSettings() {
 
 export async function drawLoadTests() {
   const { tests } = await ask('GET', 'load-tests');
+  const choice = at('load-language');
+  if (!choice.children.length) {
+    const { images } = await ask('GET', 'images');
+    choice.replaceChildren(...images.map((/** @type {any} */ { language }) => el('option', { textContent: language, selected: language === 'python' })));
+  }
   cards('load-tests', tests, (/** @type {any} */ test) => {
     const made = test.figures;
     const errors = Object.entries(made.errors).map(([kind, times]) => `${kind}: ${times}`).join(', ');
@@ -122,7 +127,7 @@ export function setUpLists() {
   at('load-form').addEventListener('submit', async (/** @type {Event} */ event) => {
     event.preventDefault();
     try {
-      await ask('POST', 'load-tests', { sessions: Number(at('load-sessions').value), seconds: Number(at('load-seconds').value), language: at('load-language').value.trim() });
+      await ask('POST', 'load-tests', { sessions: Number(at('load-sessions').value), seconds: Number(at('load-seconds').value), language: at('load-language').value });
       problem('');
       await drawLoadTests();
     } catch (error) {

@@ -45,12 +45,15 @@ export function tiles(id, rows) {
  */
 export function fill(id, rows) {
   const body = at(id);
+  const names = [...body.parentElement.querySelectorAll('thead th')].map((head) => head.textContent);
   const before = new Map([...body.children].map((row) => [row.dataset.key, row]));
   const wanted = rows.map((row) => {
     const text = JSON.stringify(row.cells);
     const old = before.get(row.key);
     if (old?.dataset.shown === text) return old;
-    const made = el('tr', {}, ...row.cells.map(cell));
+    const made = el('tr', { attrs: { role: 'row' } }, ...row.cells.map(cell));
+    // Where a row is shown as a block (admin.css), each cell has its column's name beside it.
+    for (const [index, td] of [...made.cells].entries()) td.dataset.label = names[index] ?? undefined;
     if (row.level) made.dataset.level = row.level;
     made.dataset.key = row.key;
     made.dataset.shown = text;
@@ -70,8 +73,8 @@ function keepButtons(/** @type {HTMLElement} */ old, /** @type {HTMLElement} */ 
 }
 
 function cell(/** @type {any} */ told) {
-  if (typeof told === 'string') return el('td', { textContent: told });
-  const td = el('td', { className: told.wide ? 'wide' : told.buttons ? 'actions' : '' });
+  if (typeof told === 'string') return el('td', { textContent: told, attrs: { role: 'cell' } });
+  const td = el('td', { attrs: { role: 'cell' }, className: told.wide ? 'wide' : told.buttons ? 'actions' : '' });
   if (told.text) td.append(told.code ? el('code', { textContent: told.text }) : told.text);
   if (told.small) td.append(' ', el('small', { textContent: told.small }));
   for (const { label, about, act } of told.buttons ?? []) {
@@ -109,6 +112,14 @@ export function question({ title, about, label, ok, act }) {
     }
   };
   dialog.showModal();
+}
+
+/** Says what the parts of tables are: browsers forget it where a narrow page shows rows as blocks (admin.css). */
+export function setUpTables() {
+  const roles = { table: 'table', thead: 'rowgroup', tbody: 'rowgroup', tr: 'row', th: 'columnheader' };
+  for (const [name, role] of Object.entries(roles)) {
+    for (const part of document.querySelectorAll(`table.stacked${name === 'table' ? '' : ` ${name}`}`)) part.role = role;
+  }
 }
 
 /** Tells of what cannot be done, at the page's top; "" when it is over. */

@@ -18,6 +18,8 @@ from coderunner.client.kept import Login, Store
 from coderunner.client.live import Live
 from coderunner.client.refused import Refused
 from coderunner.client.visit import Visit
+from coderunner.identity import principal
+from coderunner.schema import admin as schema
 from coderunner.schema import messages as m
 from coderunner.web.admin.routes import PREFIX
 from coderunner.web.routes import OPERATIONS
@@ -497,3 +499,57 @@ class TestCommands:
             await operator(room, "POST", f"sessions/{one['session']}/end", {"reason": "enough"}, 202)
             await asyncio.wait_for(following, 20)
         assert said == ["the operator: hello there", "ended by the operator: enough"]
+
+
+class TestKeys:
+    async def test_a_key_is_made_and_revoked_and_counts_at_once(self, room):
+        wanted = {"name": "grader", "roles": ["teacher"], "rooms": ["algebra"], "days": 1}
+        made = await operator(room, "POST", "keys", wanted, 201)
+        bearer = {"Authorization": f"Bearer {made['key']}"}
+        assert made["key"].startswith(f"crk_{made['id']}_")
+        told = (await ask(room, "GET", "api/identity", headers=bearer)).document
+        assert (told["name"], told["roles"], told["rooms"]) == ("grader", ["teacher", "user"], ["algebra"])
+        listed = await operator(room, "GET", "keys")
+        row = next(one for one in listed["keys"] if one["id"] == made["id"])
+        assert row == {name: value for name, value in made.items() if name != "key"}
+        assert made["key"].rpartition("_")[2] not in json.dumps(listed)
+        assert made["key"].rpartition("_")[2] not in room.log.read_text()
+        assert written(room, "key made", made["id"])
+        # By its id alone: a name may be that of several.
+        await operator(room, "DELETE", "keys/grader", status=404)
+        assert (await ask(room, "GET", "api/identity", headers=bearer)).status == 200
+        await operator(room, "DELETE", f"keys/{made['id']}")
+        assert (await ask(room, "GET", "api/identity", headers=bearer)).status == 401
+        await operator(room, "DELETE", f"keys/{made['id']}", status=404)
+
+    async def test_a_narrow_key_makes_no_wider_one(self, room):
+        narrow = await operator(
+            room, "POST", "keys", {"name": "room", "roles": ["operator"], "scopes": ["operate"]}, 201
+        )
+        bearer = {"Authorization": f"Bearer {narrow['key']}"}
+        for wanted in ({"roles": ["operator"]}, {}, {"scopes": ["run"]}, {"roles": ["teacher"]}):
+            reply = await ask(room, "POST", "api/admin/keys", json={"name": "x", **wanted}, headers=bearer)
+            assert (reply.status, reply.document["code"]) == (403, "not_allowed"), wanted
+        body = {"name": "x", "roles": ["operator"], "scopes": ["operate"]}
+        assert (await ask(room, "POST", "api/admin/keys", json=body, headers=bearer)).status == 201
+
+    @pytest.mark.parametrize(
+        "wrong",
+        [
+            {"name": ""}, {"name": "a\nb"}, {"name": "a\u202eb"}, {"name": "x" * 101}, {"rooms": ["../x"]},
+            {"rooms": ["x"] * 65}, {"roles": ["admin"]}, {"scopes": ["metrics"]}, {"scopes": ["x"]},
+            {"days": 0}, {"days": -1}, {"days": 1e9}, {"days": "1"},
+        ],
+    )  # fmt: skip
+    async def test_a_wrong_wish_makes_none(self, room, wrong):
+        before = len((await operator(room, "GET", "keys"))["keys"])
+        await operator(room, "POST", "keys", {"name": "x", **wrong}, 400)
+        assert len((await operator(room, "GET", "keys"))["keys"]) == before
+
+    def test_scopes_are_those_of_principals(self):
+        assert schema.SCOPES == principal.SCOPES
+
+    async def test_quotas_are_told(self, room):
+        told = await operator(room, "GET", "quotas")
+        assert [one["role"] for one in told["roles"]] == ["anonymous", "user", "teacher", "operator"]
+        assert told["used"] == []

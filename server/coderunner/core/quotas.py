@@ -6,6 +6,7 @@ the sums are kept over a restart by their period's beginning.
 
 from __future__ import annotations
 
+import itertools
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 
@@ -40,6 +41,14 @@ class Sums:
         while len(self._sums) > MAX_SUMS:
             dropped, _ = self._sums.popitem(last=False)
             self._changed.discard(dropped)
+
+    def latest(self, most: int, now: float) -> dict[str, dict[str, int]]:
+        """What subjects have used in the present periods, by kind: the last `most` sums that were changed."""
+        found: dict[str, dict[str, int]] = {}
+        for (subject, kind), (began, amount) in itertools.islice(reversed(self._sums.items()), most):
+            if began == beginning(kind, now):
+                found.setdefault(subject, {})[kind] = amount
+        return found
 
     def restore(self, rows: Iterable[tuple[str, str, int, int]], now: float) -> None:
         """Adds what the server before has noted: (subject, kind, beginning, amount); other periods are left

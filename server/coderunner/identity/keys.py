@@ -10,12 +10,15 @@ import hashlib
 import hmac
 import re
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from coderunner.identity.principal import Principal
+from coderunner.errors import BadMessage
+from coderunner.identity.principal import MAX_ROOMS, USER, Principal, room_name
 
 PREFIX = "crk_"
+MAX_NAME = 100  # characters
+DAY_SECONDS = 86400
 # 12 hexadecimal digits, and 43 characters of base64url for 32 bytes.
 _KEY = re.compile(r"crk_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
 
@@ -42,6 +45,10 @@ class Key:
         """Whether it opens anything at the time `now`."""
         return self.revoked is None and (self.expires is None or now < self.expires)
 
+    def state(self, now: float) -> str:
+        """In a word: `good`, `expired` or `revoked`."""
+        return "revoked" if self.revoked is not None else ("good" if self.good(now) else "expired")
+
     def principal(self) -> Principal:
         """Who shows it."""
         return Principal(f"key:{self.id}", self.name, self.roles, self.rooms, self.scopes, "api_key")
@@ -52,6 +59,39 @@ def new_key() -> tuple[str, str, str]:
     # 48 bits of id only have to be distinct; the primary key refuses the one that is not.
     ident, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
     return ident, f"{PREFIX}{ident}_{secret}", digest(secret)
+
+
+def made(
+    name: str,
+    roles: Iterable[str],
+    rooms: Sequence[str],
+    scopes: Iterable[str],
+    days: float | None,
+    now: float,
+) -> tuple[str, Key]:
+    """A key as somebody wants it, and its text, which is nowhere else. `scopes`: none for all of its roles.
+    `days`: until it expires, None for never. Raises BadMessage."""
+    if not 0 < len(name) <= MAX_NAME or not name.isprintable():
+        raise BadMessage(f"a key's name has 1 to {MAX_NAME} printable characters")
+    if len(rooms) > MAX_ROOMS or not all(room_name(room) for room in rooms):
+        raise BadMessage("a room has up to 64 of A-Z a-z 0-9 _ . -, and begins with a letter or digit")
+    # 100 years; far above it, the time could not be shown as a date.
+    if days is not None and not 0 < days <= 36500:
+        raise BadMessage("the days (--days) must be above 0 and at most 36500")
+    ident, text, digest = new_key()
+    key = Key(
+        ident, name, digest,
+        roles=frozenset((USER, *roles)),
+        rooms=frozenset(rooms),
+        scopes=frozenset(scopes) or None,
+        created=now,
+        expires=now + days * DAY_SECONDS if days is not None else None,
+    )  # fmt: skip
+    # Otherwise the key would be refused at its first use, which is harder to understand.
+    missing = sorted(scope for scope in key.scopes or () if not key.principal().may(scope))
+    if missing:
+        raise BadMessage(f"the scope {missing[0]} needs the role operator (--role operator)")
+    return text, key
 
 
 def digest(secret: str) -> str:

@@ -60,9 +60,11 @@ def _key(row: RowMapping) -> Key:
     )
 
 
-def revoke(connection: Connection, which: str, now: float) -> list[str]:
-    """Revokes the keys of this id or name; returns the ids of those that it was. Raises SQLAlchemyError."""
-    wanted = (or_(api_keys.c.id == which, api_keys.c.name == which), api_keys.c.revoked.is_(None))
+def revoke(connection: Connection, which: str, now: float, *, by_name: bool = True) -> list[str]:
+    """Revokes the keys of this id or, `by_name`, of this name; returns the ids of those that it was. Raises
+    SQLAlchemyError."""
+    named = (api_keys.c.name == which,) if by_name else ()
+    wanted = (or_(api_keys.c.id == which, *named), api_keys.c.revoked.is_(None))
     found = [str(ident) for (ident,) in connection.execute(select(api_keys.c.id).where(*wanted))]
     # The rows stay: the audit log names keys by their id.
     connection.execute(update(api_keys).where(api_keys.c.id.in_(found)).values(revoked=now))
@@ -122,7 +124,7 @@ def table(keys: Iterable[Key], now: float) -> list[dict[str, object]]:
             "created": _day(key.created),
             "expires": _day(key.expires),
             "last_used": _day(key.last_used),
-            "state": "revoked" if key.revoked is not None else ("good" if key.good(now) else "expired"),
+            "state": key.state(now),
         }
         for key in keys
     ]

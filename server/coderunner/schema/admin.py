@@ -10,13 +10,14 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from coderunner.schema.answers import QueueBlock, WarmPoolBlock, WorkersBlock
-from coderunner.schema.types import Word, at_most, one_of, whole
+from coderunner.schema.types import Word, at_most, one_of, text, whole
 
 MAX_NOTICE = 500  # characters
 MAX_RECORDS = 1000  # of the log, in one answer
 MAX_HOURS = 24 * 62
 ACTIONS = ("build", "renew", "prune")
 STATES = ("running", "done", "failed", "cancelled")
+SCOPES = ("session", "run", "metrics", "operate")
 LEVELS = ("debug", "info", "warning", "error", "critical")
 MAX_TESTERS = 50
 MAX_TEST_SECONDS = 300
@@ -91,6 +92,17 @@ class LogQuery(Struct, frozen=True):
     text: Annotated[str, Meta(max_length=200, description="a text of at most 200 characters")] = ""
     after: Annotated[str, Meta(pattern=r"^[0-9]{1,15}\Z", description="a record's number")] = "0"
     limit: Annotated[str, Meta(pattern=r"^[0-9]{1,4}\Z", description="a number of records")] = "200"
+
+
+class MakeKey(Struct, frozen=True):
+    """`POST /api/admin/keys`. `roles`: besides `user`. `scopes`: what the roles are narrowed to; none for
+    all. `days`: until it expires; null for never."""
+
+    name: Annotated[str, text(100, minimum=1)]
+    roles: Annotated[tuple[Annotated[str, one_of(("teacher", "operator"))], ...], at_most(2)] = ()
+    rooms: Annotated[tuple[Annotated[str, text(64, minimum=1)], ...], at_most(64)] = ()
+    scopes: Annotated[tuple[Annotated[str, one_of(SCOPES)], ...], at_most(4)] = ()
+    days: Annotated[float, Meta(gt=0, le=36500)] | None = None
 
 
 # --- sessions ---------------------------------------------------------------------------------------------
@@ -248,6 +260,74 @@ class Log(Struct, frozen=True):
     records: tuple[LogRecord, ...]
     last: int
     dropped: int
+
+
+# --- keys and quotas --------------------------------------------------------------------------------------
+
+
+class KeyView(Struct, frozen=True, kw_only=True):
+    """An API key, without its secret. `scopes`: null for all of its roles. `created`, `expires`, `last_used`:
+    seconds since 1970, or null."""
+
+    id: str
+    name: str
+    state: Annotated[str, one_of(("good", "expired", "revoked"))]
+    roles: tuple[str, ...]
+    rooms: tuple[str, ...]
+    scopes: tuple[str, ...] | None
+    created: float
+    expires: float | None
+    last_used: float | None
+
+
+class Keys(Struct, frozen=True):
+    """`GET /api/admin/keys`: all API keys, also those that open nothing any more."""
+
+    keys: tuple[KeyView, ...]
+
+
+class MadeKey(KeyView, frozen=True, kw_only=True):
+    """`POST /api/admin/keys`: the new key. `key`: its text, which is told only here."""
+
+    key: str
+
+
+class RevokedKey(Struct, frozen=True):
+    """`DELETE /api/admin/keys/{key}`: the key opens nothing any more. `id`: of the key."""
+
+    id: str
+
+
+class RoleQuota(Struct, frozen=True, kw_only=True):
+    """The quotas of a role, of each of its callers. 0 is unlimited; `languages`: none for all."""
+
+    role: str
+    sessions: int
+    runs_per_minute: int
+    cpu_seconds_per_day: int
+    output_bytes_per_day: int
+    memory_bytes: int
+    languages: tuple[str, ...]
+    groups: bool
+    background: bool
+
+
+class CallerUse(Struct, frozen=True, kw_only=True):
+    """What a caller has used of what is limited for it. `caller`: `principal:` and its id, or `address:` and
+    a network. `runs`: in this minute; the others: on this day (UTC)."""
+
+    caller: str
+    runs: int
+    cpu_ms: int
+    output_bytes: int
+
+
+class QuotasInForce(Struct, frozen=True):
+    """`GET /api/admin/quotas`. `used`: by callers for whom something is limited, those with most processor
+    time first; at most 200."""
+
+    roles: tuple[RoleQuota, ...]
+    used: tuple[CallerUse, ...]
 
 
 # --- images -----------------------------------------------------------------------------------------------

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 MAX_ACCOUNTS = 16384
+MAX_TOLD = 600  # sums that an operator is told: three of each caller
 NAMES = {
     RUNS: "programs in a minute",
     CPU: "seconds of processor time in a day",
@@ -222,6 +223,14 @@ class Quotas:
         while len(self._accounts) > MAX_ACCOUNTS:
             self._accounts.popitem(last=False)  # its sums are kept; sessions keep the object
         return found
+
+    def of_role(self, role: str) -> Quota:
+        """The quotas of a role, with the sessions that the settings give where its table says nothing."""
+        return self._of(role)
+
+    def used(self) -> dict[str, dict[str, int]]:
+        """What was counted in the present periods, by subject and kind, of those who were counted last."""
+        return self._sums.latest(MAX_TOLD, self._clock())
 
     def _quota(self, principal: str | None, roles: Collection[str]) -> Quota:
         names = ["anonymous"] if principal is None else [one for one in roles if hasattr(self._table, one)]

@@ -77,6 +77,7 @@ from coderunner.schema.sessions import (
     SignalRequest,
 )
 from coderunner.web import files, guard, guests, identity
+from coderunner.web.admin import keys as admin_keys
 from coderunner.web.admin import server as admin
 from coderunner.web.admin import sessions as admin_sessions
 from coderunner.web.admin.room import ROOM, Room
@@ -395,6 +396,10 @@ OPERATIONS = (
     Operation("GET", PREFIX + "log", admin.records, a.Log, query=a.LogQuery),
     Operation("GET", PREFIX + "history", admin.figures, a.History, query=a.HistoryQuery),
     Operation("GET", PREFIX + "report", admin.report, query=a.ReportQuery, media=("text/csv",)),
+    Operation("GET", PREFIX + "keys", admin_keys.listing, a.Keys),
+    Operation("POST", PREFIX + "keys", admin_keys.make, a.MadeKey, body=a.MakeKey, status=201),
+    Operation("DELETE", PREFIX + "keys/{key}", admin_keys.revoke, a.RevokedKey),
+    Operation("GET", PREFIX + "quotas", admin_keys.quotas, a.QuotasInForce),
     Operation("GET", PREFIX + "images", admin.images, a.Images),
     Operation("POST", PREFIX + "images", admin.start_images, a.Job, body=a.StartImages, status=202),
     Operation("DELETE", PREFIX + "images/{job}", admin.cancel_images, a.Job, status=202),

@@ -61,7 +61,9 @@ async def overview(request: web.Request) -> web.Response:
         timestamp="", queue=parts.registry.queue.stats(), workers=parts.workers.stats(),
         warm_pool=parts.warm.stats(), warnings=parts.catalog.warnings(),
     )  # fmt: skip
-    warnings = (*parts.surroundings.warnings(), *parts.agents.warnings(), *stats.warnings)
+    warnings = (
+        *parts.store.warnings(), *parts.surroundings.warnings(), *parts.agents.warnings(), *stats.warnings
+    )  # fmt: skip
     return json_reply(
         Overview(
             version=coderunner.__version__,

@@ -1,0 +1,120 @@
+"""The operator's view of API keys and quotas."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import logging
+import time
+
+from aiohttp import web
+from msgspec.structs import asdict
+
+from coderunner.errors import NoAddress, NotAllowed
+from coderunner.identity import keys
+from coderunner.identity.keys import Key
+from coderunner.identity.principal import SCOPES
+from coderunner.logs import fields
+from coderunner.schema.admin import (
+    CallerUse,
+    Keys,
+    KeyView,
+    MadeKey,
+    MakeKey,
+    QuotasInForce,
+    RevokedKey,
+    RoleQuota,
+)
+from coderunner.schema.quotas import ROLES
+from coderunner.web import guard
+from coderunner.web.files import body_of
+from coderunner.web.keys import PARTS
+from coderunner.web.replies import json_reply
+
+log = logging.getLogger(__name__)
+
+MAX_USED = 200  # callers in an answer
+# By name: it imports SQLAlchemy, which the start does not wait for; when a request comes it is there.
+_STORED = "coderunner.identity.stored"
+
+
+async def listing(request: web.Request) -> web.Response:
+    """Lists the API keys."""
+    stored = importlib.import_module(_STORED)
+    now = time.time()
+    found = await request.app[PARTS].store.read(stored.every)
+    return json_reply(Keys(tuple(_view(key, now) for key in found)))
+
+
+async def make(request: web.Request) -> web.Response:
+    """Makes an API key. Its text is returned only here. It can allow no more than the credential of the one
+    who makes it."""
+    parts = request.app[PARTS]
+    wanted = await body_of(request, MakeKey)
+    who = await guard.require(parts, request, "operate")
+    now = time.time()
+    text, key = keys.made(wanted.name, wanted.roles, wanted.rooms, wanted.scopes, wanted.days, now)
+    beyond = [scope for scope in SCOPES if key.principal().may(scope) and not who.may(scope)]
+    if beyond:
+        raise NotAllowed(
+            f"a key can allow no more than the one by which it is made: leave out the scope {beyond[0]}"
+        )
+    stored = importlib.import_module(_STORED)
+    await parts.store.write(functools.partial(stored.add, key=key))
+    await _known(request)
+    log.info("key made", extra=_about(request, key.id, roles=sorted(key.roles), rooms=sorted(key.rooms)))
+    return json_reply(MadeKey(key=text, **asdict(_view(key, now))), 201)
+
+
+async def revoke(request: web.Request) -> web.Response:
+    """Revokes an API key: it opens nothing any more, and its WebSockets are closed within five seconds."""
+    stored = importlib.import_module(_STORED)
+    which = request.match_info["key"]
+    revoke = functools.partial(stored.revoke, which=which, now=time.time(), by_name=False)
+    if not await request.app[PARTS].store.write(revoke):
+        raise NoAddress("there is no such key that is not revoked")
+    await _known(request)
+    log.info("key revoked", extra=_about(request, which))
+    return json_reply(RevokedKey(which))
+
+
+def _about(request: web.Request, ident: str, **more: object) -> dict[str, object]:
+    address = guard.address_of(request.app[PARTS].settings, request)
+    return fields(id=ident, operator_address=address, **more)
+
+
+async def _known(request: web.Request) -> None:
+    """Has this server know at once what its next look at the keys would tell it."""
+    parts = request.app[PARTS]
+    parts.identity.keys.replace(await parts.store.read(importlib.import_module(_STORED).every))
+
+
+def _view(key: Key, now: float) -> KeyView:
+    return KeyView(
+        id=key.id,
+        name=key.name,
+        state=key.state(now),
+        roles=tuple(sorted(key.roles)),
+        rooms=tuple(sorted(key.rooms)),
+        scopes=tuple(sorted(key.scopes)) if key.scopes is not None else None,
+        created=key.created,
+        expires=key.expires,
+        last_used=key.last_used,
+    )
+
+
+async def quotas(request: web.Request) -> web.Response:
+    """Returns the quotas of each role, and what callers have used of them."""
+    held = request.app[PARTS].registry.quotas
+    used = [
+        CallerUse(
+            caller=subject,
+            runs=amounts.get("runs", 0),
+            cpu_ms=amounts.get("cpu_ms", 0),
+            output_bytes=amounts.get("output_bytes", 0),
+        )
+        for subject, amounts in held.used().items()
+    ]
+    used.sort(key=lambda one: (-one.cpu_ms, -one.output_bytes, -one.runs, one.caller))
+    roles = [RoleQuota(role=role, **asdict(held.of_role(role))) for role in ROLES]
+    return json_reply(QuotasInForce(tuple(roles), tuple(used[:MAX_USED])))
