@@ -14,10 +14,16 @@ from coderunner import app
 from coderunner.facades import piston_socket
 from coderunner.facades.judge0_repeats import Repeats
 from coderunner.facades.piston_socket import Talk
+from coderunner.fleet.registry import Caller
+from coderunner.jobs.job import Job
+from coderunner.jobs.runs import KEPT_SECONDS, Runs
 from coderunner.web.keys import PARTS, TCP_CONNECTIONS
 from tests.harness import eventually
 from tests.inside import bash_settings
 from tests.sessions.test_faults import Bug, faults
+
+
+NOBODY = Caller("127.0.0.1", None)
 
 
 @pytest.mark.parametrize(("part", "task"), [("_receive", "piston-read"), ("_send_output", "piston-write")])
@@ -59,6 +65,34 @@ async def test_a_fault_at_the_next_run_of_a_submission_is_told_and_ends_it_alone
     await asyncio.wait_for(later.wait(), 5)
     await eventually(lambda: {"owner": "repeats", "task": "repeat"} in faults(caplog), 5, "the line")
     await again.close()
+
+
+@pytest.mark.long
+async def test_a_submission_that_is_run_again_is_kept_until_after_its_last_run(tmp_path: Path):
+    settings = bash_settings(tmp_path, FACADES="judge0")
+    async with app.serving(settings) as server, aiohttp.ClientSession() as http:
+        await eventually(lambda: server.parts.catalog.ready(), 120, "a language")
+        order = {"language_id": 46, "source_code": "sleep 1; echo done", "number_of_runs": 2}
+        async with http.post(server.url + "submissions", json=order) as answer:
+            token = (await answer.json())["token"]
+        runs = server.parts.runs
+        first = runs.find(token, NOBODY, Job)
+        second = await eventually(lambda: [one for one in jobs_of(runs) if one is not first], 60, "the next")
+        assert first.done
+        runs.sweep(first.ended_at + KEPT_SECONDS + 1)  # while the second runs or waits
+        await eventually(lambda: second[0].done, 60, "its end")
+        runs.sweep(second[0].ended_at + KEPT_SECONDS - 1)
+        async with http.get(server.url + f"submissions/{token}?fields=status_id,stdout") as answer:
+            assert await answer.json() == {"status_id": 3, "stdout": "done\n"}
+        runs.sweep(second[0].ended_at + KEPT_SECONDS + 1)
+        assert jobs_of(runs) == []
+        async with http.get(server.url + f"submissions/{token}") as answer:
+            assert answer.status == 404
+
+
+def jobs_of(runs: Runs) -> list[Job]:
+    """All runs that a server knows."""
+    return [one for one in runs._jobs.values() if isinstance(one, Job)]
 
 
 INIT = '{"type": "init"}'

@@ -102,7 +102,7 @@ async def _next(parts: Parts, head: Job, note: Mapping[str, Any], number: int) -
         pass
     # In a thread, as when it was begun. Of what was kept: the first run's request is not any more.
     order = await asyncio.to_thread(submissions.order_of, _given(note), parts, encoded=True, callbacks=True)
-    plan = Plan(id=name, walls=order.walls, scripts=order.scripts, patient=True, again=1)
+    plan = Plan(id=name, walls=order.walls, scripts=order.scripts, patient=True, again=1, first=head.id)
     # By its id as the key: who asks at the same time gets the same run.
     work = runs.begin(order.run, caller, name, plan)
     assert isinstance(work, Job)

@@ -78,6 +78,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     - `scripts`: files that bash compiles and runs it by, in place of its language's commands; the first is ""
       where nothing is compiled. None: those of the language.
     - `again`: whether the interface may run it anew when it has ended, and how many times.
+    - `first`: the id of the run that this one repeats; "" for none.
     - `live`: its input comes while it runs (`Job.type`); it is not ended by the request's.
     """
 
@@ -88,6 +89,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     patient: bool = False
     scripts: tuple[str, str] | None = None
     again: int = 0
+    first: str = ""
     live: bool = False
 
 

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import hashlib
 import logging
+import math
 import secrets
 import shutil
 import time
@@ -347,14 +348,28 @@ class Runs:
         """Removes answers KEPT_SECONDS after their end. Runs until it is cancelled."""
         while True:
             await asyncio.sleep(SWEEP_SECONDS)
-            now = time.time()
-            for one in list(self._jobs.values()):
-                if (one.done or one.error is not None) and now > one.ended_at + KEPT_SECONDS:
-                    self.forget(one)
+            self.sweep(time.time())
+
+    def sweep(self, now: float) -> None:
+        """Removes the answers whose time is up at `now`, in seconds since 1970. A run and those that repeat
+        it are one answer, which has ended with the last of them: without the first nobody finds the others.
+        """
+        ends: dict[str, float] = {}
+        for one in self._jobs.values():
+            end = one.ended_at if one.done or one.error is not None else math.inf
+            ends[_first_of(one)] = max(ends.get(_first_of(one), 0.0), end)
+        for one in list(self._jobs.values()):
+            if now > ends[_first_of(one)] + KEPT_SECONDS:
+                self.forget(one)
 
     async def close(self) -> None:
         """Stops all work. Unfinished work is continued by the next server."""
         await self._tasks.stop()
+
+
+def _first_of(work: Work) -> str:
+    """The id of the run that this one repeats, otherwise its own."""
+    return (isinstance(work, Job) and work.about.plan.first) or work.id
 
 
 def _digest(principal: str | None, key: str) -> str:
