@@ -321,7 +321,7 @@ def test_files_of_the_workspace(language, text, files, wanted):
         ("tcl", "too many nested evaluations (infinite loop?)\n" + "    invoked from within\n" * 3000,
          ["itself"]),
         ("pascal", "Runtime error 202 at $000000000041722C", ["itself"]),
-        ("pascal", "Runtime error 200 at $000000000041722C", []),
+        ("pascal", "Runtime error 200 at $000000000041722C", ["division by zero"]),
         ("lua", "lua5.4: main.lua:2: stack overflow", ["itself"]),
         ("python", "hello\nConnectionRefusedError: [Errno 111] Connection refused", []),
         ("python", "x\n" * 100_000 + "\x1b[31mNetwork is unreachable\x1b[0m", ["no network"]),

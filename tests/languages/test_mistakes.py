@@ -1,0 +1,57 @@
+"""A student's ordinary mistakes, in every language: the place, the hint and the true end of each are told.
+
+`mistakes/NAME.toml` has a language's programs, each with the `line` of a problem that is told, the `reason`
+of its end (default: exited, with another code than 0), and words of its `hint`.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from coderunner import declarations
+from coderunner.schema import messages as m
+from tests.harness import Client, Server, session
+
+pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
+
+DECLARED = declarations.load().languages
+FOLDER = Path(__file__).parent / "mistakes"
+MISTAKES = {path.stem: tomllib.loads(path.read_text("utf-8")) for path in FOLDER.glob("*.toml")}
+SAME_TOOLS = {"cpp-boost", "python-science"}  # as another language
+
+
+def test_every_language_has_mistakes() -> None:
+    assert {*MISTAKES, *SAME_TOOLS} == {*DECLARED}
+
+
+@pytest.mark.parametrize("name", sorted(MISTAKES))
+async def test_a_mistake_is_told(everything: Server, name: str) -> None:
+    wrong = []
+    async with session(everything, name) as client:
+        for number, (title, program) in enumerate(MISTAKES[name].items()):
+            wrong += [f"{title}: {problem}" for problem in await problems(client, name, number, program)]
+    assert not wrong, "\n".join(wrong)
+
+
+async def problems(client: Client, name: str, number: int, program: dict[str, str | int]) -> list[str]:
+    """What is not told as it should be of one program, run in the session."""
+    entry = DECLARED[name].entry
+    file = m.File(entry, str(program["code"]).encode())
+    await client.send(m.Run(number, "pipe", files=(file,), entry=entry))
+    if data := str(program.get("stdin", "")).encode():
+        await client.input(number, data)
+    await client.send(m.Eof(number, len(data)))
+    channel = await client.ended(number, 120)
+    said = [one for one in client.messages if isinstance(one, m.Diagnostics) and one.channel == number]
+    told = [item for one in said for item in one.items]
+    found = []
+    if "line" in program and (entry, program["line"]) not in [(item.path, item.line) for item in told]:
+        found.append(f"line {program['line']} is not told, but {told}: {channel.text[:1000]}")
+    if (reason := program.get("reason", "exited")) != channel.exit.reason or channel.exit.code == 0:
+        found.append(f"ended by {channel.exit}, not {reason}: {channel.text[:1000]}")
+    if "hint" in program and not any(str(program["hint"]) in hint for hint in channel.exit.hints):
+        found.append(f"no hint {program['hint']!r}, but {channel.exit.hints}: {channel.text[:1000]}")
+    return found
