@@ -22,7 +22,6 @@ from tests.harness import eventually
 from tests.inside import bash_settings
 from tests.sessions.test_faults import Bug, faults
 
-
 NOBODY = Caller("127.0.0.1", None)
 
 
