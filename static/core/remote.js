@@ -29,7 +29,12 @@ const bytes = async (/** @type {Response} */ answer) => (answer.status === 416 ?
 
 const NOTHING = async () => undefined;
 
-const encoded = (/** @type {string} */ path) => path.split('/').map(encodeURIComponent).join('/');
+/** A path as a part of an address. In an address `..` and `.` lead elsewhere, also as `%2e`: with them, or an empty part, it would be another request. @returns {string} */
+function encoded(/** @type {string} */ path) {
+  const parts = path.split('/');
+  if (parts.some((part) => ['', '.', '..'].includes(part))) throw new RemoteError('bad_path', texts.names.part);
+  return parts.map(encodeURIComponent).join('/');
+}
 
 /** @typedef {{body?: import('./types.js').Content, headers?: Record<string, string>, within?: number, empty?: number | null}} Options of a request; `empty`: a status that means an empty answer */
 
@@ -71,7 +76,7 @@ export class Remote {
   }
 
   /** @returns {Promise<Blob>} */
-  blob(/** @type {string} */ path) {
+  async blob(/** @type {string} */ path) {
     return this.#ask('GET', `files/${encoded(path)}`, blob, { within: ARCHIVE_WITHIN_MS });
   }
 

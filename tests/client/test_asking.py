@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+from coderunner import app
 from coderunner.client import asking, grading, visit
+from coderunner.client.library import Client
 from coderunner.client.refused import Refused
+from coderunner.fleet.catalog import BUILDING, Readiness
+from tests.harness import eventually
+from tests.inside import bash_settings
 
 DRAINING = (503, '{"code": "draining", "detail": "the server takes no new sessions"}')
+
+
+STARTING = (503, '{"code": "language_not_ready", "detail": "python is being prepared"}')
 
 
 async def _at_once(_seconds: float) -> None: ...
@@ -57,6 +67,36 @@ async def test_a_server_that_takes_no_new_sessions_says_so_in_the_end():
 async def test_one_that_is_away_by_then_cannot_be_reached(last):
     with pytest.raises(Refused, match="cannot be reached any more"):
         await asking.asked(Visit(DRAINING, last), "api/run", {})
+
+
+async def test_a_server_that_has_just_started_finds_its_languages_first():
+    assert await asking.asked(Visit(STARTING, (200, "{}")), "api/run", {}) == (200, "{}")
+
+
+async def test_one_that_has_still_to_build_the_language_says_so_soon(monkeypatch):
+    monkeypatch.setattr(asking, "STARTING_SECONDS", 0.4)
+    assert await asking.asked(Visit(STARTING), "api/run", {}) == STARTING
+
+
+@pytest.mark.long
+async def test_programs_and_batches_begin_when_the_language_is_found(tmp_path: Path):
+    async with app.serving(bash_settings(tmp_path)) as server, Client(server.url) as client:
+        catalog, loop = server.parts.catalog, asyncio.get_running_loop()
+        await eventually(catalog.ready, 120, "a language")
+        found = catalog.state("bash")
+
+        def starts() -> None:
+            catalog.set_state("bash", Readiness(BUILDING, "being built"))
+            loop.call_later(1.0, catalog.set_state, "bash", found)
+
+        starts()
+        program = client.start("bash", "echo hello", entry="main.sh")
+        assert [one.data async for one in program] == [b"hello\n"]
+        starts()
+        session = await client.open("bash")
+        await session.close()
+        starts()
+        assert (await client.batch({"language": "bash", "source": "true", "cases": [{}]}))["passed"] == 1
 
 
 async def test_each_restart_during_a_long_program_has_its_own_patience(monkeypatch):

@@ -168,7 +168,7 @@ def terminal(url: str, cwd: Path, *words: str) -> Iterator[Terminal]:
 
 
 def test_a_shell_has_the_terminal(server: Server, tmp_path: Path):
-    with terminal(server.url, tmp_path, "shell") as one:
+    with terminal(server.url, tmp_path, "shell", "bash") as one:
         one.type("stty size; echo $((6*7))-there\r")
         one.shows("30 90")
         one.shows("42-there")
@@ -182,6 +182,19 @@ def test_a_shell_has_the_terminal(server: Server, tmp_path: Path):
         one.type("echo inter''rupted; exit 9\r")
         one.shows("interrupted")
         assert one.process.wait(30) == 9
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("klingon",), "the server has no language 'klingon'"),
+        (("bash", "--language", "python"), "name one language, not bash and python"),
+    ],
+)
+def test_a_shell_in_a_language_that_is_none(server: Server, tmp_path: Path, words, said):
+    with terminal(server.url, tmp_path, "shell", *words) as one:
+        one.shows(said)
+        assert one.process.wait(30) == 255
 
 
 @pytest.mark.long

@@ -383,3 +383,12 @@ test('a workspace of very many files is not listed at each of its changes', asyn
   assert.equal(workspace.asked.length, 3, 'a run does not wait for the rest, and sees it at once');
   assert.ok(!mirror.busy);
 });
+
+test('a path that would lead to another address is refused, and nothing is sent', async () => {
+  const remote = new Remote({ fetch: async () => assert.fail('it was sent'), api: (path) => path }, { id: 's', token: 't' });
+  for (const path of ['..', '../run', 'a/../../archive', './a', '', '/a', 'a//b', 'a/']) {
+    for (const asked of [() => remote.read(path, 9), () => remote.head(path, 9), () => remote.blob(path), () => remote.write(path, 'x'), () => remote.rename(path, 'x'), () => remote.remove(path), () => remote.makeFolder(path)]) {
+      await assert.rejects(asked, { code: 'bad_path' });
+    }
+  }
+});

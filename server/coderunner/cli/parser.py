@@ -92,6 +92,7 @@ def _remote(commands: Commands, run: Mapping[str, Run]) -> None:
     shell = commands.add_parser(
         "shell", help="a shell in a container of a server; ~. on a new line ends it, ~d leaves it"
     )
+    shell.add_argument("named", nargs="?", metavar="LANGUAGE", help="as --language (default: the first one)")
     shell.add_argument("--repl", action="store_true", help="the language's own prompt instead")
     shell.set_defaults(run=run["shell"], command="shell")
     for parser in (one, shell):

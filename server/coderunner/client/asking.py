@@ -10,7 +10,7 @@ import aiohttp
 
 from coderunner.client.line import RECONNECT_SECONDS
 from coderunner.client.peer import Unexpected, random_id
-from coderunner.client.refused import Refused, refusal
+from coderunner.client.refused import NOT_READY, STARTING_SECONDS, Refused, refusal
 from coderunner.client.visit import Visit
 from coderunner.schema.answers import Languages, LanguageView
 
@@ -30,18 +30,21 @@ async def languages_of(visit: Visit) -> Sequence[LanguageView]:
 
 async def asked(visit: Visit, path: str, document: dict[str, Any]) -> tuple[int, str]:
     """(status, body) of the answer to a run. A server that was there is waited for, from its first silence
-    on; nothing is begun anew for that. One that takes no new sessions all that time answers so. Raises
-    Refused."""
+    on; nothing is begun anew for that. One that takes no new sessions all that time answers so, as does one
+    that has just started and whose language is not ready soon. Raises Refused."""
     headers, loop, begun = {"Idempotency-Key": random_id()}, asyncio.get_running_loop(), 0.0
     while True:
-        draining, tried = False, loop.time()
+        answered, patience, tried = False, RECONNECT_SECONDS, loop.time()
         try:
             status, text = await visit.post(path, document, headers)
+            starting = status == 503 and NOT_READY in text
             # Of a server that restarts, or whose operator drains it.
-            draining = status == 503 and "draining" in text
+            answered = starting or (status == 503 and "draining" in text)
             # 502 and 504: there is no server behind the proxy. The program is not begun anew.
-            if status not in (502, 504) and not draining:
+            if status not in (502, 504) and not answered:
                 return status, text
+            if starting:
+                patience = STARTING_SECONDS
             begun = begun or loop.time()
             why = f"it answers {status}"
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
@@ -52,8 +55,8 @@ async def asked(visit: Visit, path: str, document: dict[str, Any]) -> tuple[int,
                 begun = 0.0
             begun = begun or loop.time()
             why = str(error) or type(error).__name__
-        if loop.time() - begun > RECONNECT_SECONDS:
-            if draining:
+        if loop.time() - begun > patience:
+            if answered:
                 return status, text
             raise Refused(f"the server at {visit.place} cannot be reached any more: {why}", retryable=True)
         await asyncio.sleep(0.5)

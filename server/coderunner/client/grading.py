@@ -14,8 +14,8 @@ import aiohttp
 
 from coderunner.client.line import RECONNECT_SECONDS
 from coderunner.client.peer import random_id
-from coderunner.client.refused import Refused
-from coderunner.client.visit import Visit
+from coderunner.client.refused import STARTING_SECONDS, Refused
+from coderunner.client.visit import Starting, Visit
 
 MOST_BYTES = 8 * 1024 * 1024  # of the request, as the server has it
 CANCEL_SECONDS = 5.0  # for the request that cancels a batch
@@ -49,7 +49,7 @@ async def grade(
     headers = {"Idempotency-Key": random_id(), "Accept": "text/event-stream"}
     loop, since, last, batch = asyncio.get_running_loop(), 0.0, "", ""
     while True:
-        why = "the connection ended"
+        why, starting = "the connection ended", None
         try:
             async for name, identity, data in visit.events("api/batch", document, headers | last_id(last)):
                 since, last = 0.0, identity or last
@@ -65,10 +65,13 @@ async def grade(
             if not visit.reached:
                 raise Refused(f"no server answers at {visit.place}: {error}", retryable=True) from None
             why = str(error) or type(error).__name__
+            starting = error.refused if isinstance(error, Starting) else None
         except asyncio.CancelledError:
             await _cancel(visit, batch)
             raise
         since = since or loop.time()
+        if starting is not None and loop.time() - since > STARTING_SECONDS:
+            raise starting
         if loop.time() - since > RECONNECT_SECONDS:
             raise Refused(f"the server at {visit.place} cannot be reached any more: {why}", retryable=True)
         await asyncio.sleep(0.5)

@@ -12,7 +12,7 @@ import aiohttp
 
 from coderunner.client.channel import ProgramChannel
 from coderunner.client.peer import Peer, Unexpected, random_id
-from coderunner.client.refused import Refused
+from coderunner.client.refused import NOT_READY, STARTING_SECONDS, Refused
 from coderunner.client.visit import Visit
 from coderunner.core.codec import OutputFrame
 from coderunner.schema import messages as m
@@ -23,6 +23,7 @@ ADMITTED_SECONDS = 3600.0  # the longest that a place in a queue is waited for; 
 ANSWER_SECONDS = 30.0  # for the answer to `attach`
 # Otherwise a server that accepts and drops each connection would be tried for ever.
 STEADY = 5.0  # seconds after which a connection counts as one that holds
+LOST = "the connection is lost; connecting again"
 HEARTBEAT = 15.0  # seconds of silence after which a connection is examined
 
 
@@ -66,6 +67,8 @@ class Line:
         self._noticed, self._bring = noticed, bring
         self._client, self._nonce = random_id(), random_id()
         self._there = False  # whether the server has answered once
+        self._why = LOST
+        self._starting_until: float | None = None  # a server that has just started
         self._peer: Peer | None = None  # only while the session can be spoken to
         self._starting = asyncio.Lock()
         # Programs whose end was confirmed, with the offset of it: the server may not have heard that yet.
@@ -122,7 +125,7 @@ class Line:
             self._peer = None
             if loop.time() > due:
                 raise Refused(f"the server at {self._visit.place} cannot be reached any more", retryable=True)
-            self._told("the connection is lost; connecting again")
+            self._told(self._why)
             # Random, so that the clients of a server that restarts do not come back at the same moment.
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))
             pause = min(pause * 2, 5.0)
@@ -131,7 +134,7 @@ class Line:
 
     async def _attempt(self, over: Callable[[], bool]) -> bool:
         """One connection; True when all is over, False to try again. Raises Refused."""
-        path = "ws" if self.place is None else f"ws/{self.place.session}"
+        path, self._why = "ws" if self.place is None else f"ws/{self.place.session}", LOST
         try:
             peer = await self._visit.connected(path, client=self._client, heartbeat=HEARTBEAT)
         except aiohttp.WSServerHandshakeError as error:
@@ -224,11 +227,21 @@ class Line:
             self._begun(self.place)
         for one in peer.messages:
             if isinstance(one, m.ErrorMessage):
+                if one.code == NOT_READY and self._starts():
+                    self._why = one.message
+                    raise Unexpected(one.message)
                 raise Refused(one.message, retryable=one.retryable)
             if isinstance(one, m.Queued):
                 self._told(f"waiting for a place: number {one.position}")
         peer.messages.clear()
         return self.place is not None
+
+    def _starts(self) -> bool:
+        """Whether the server may have just started, and look for its languages yet."""
+        now = asyncio.get_running_loop().time()
+        if self._starting_until is None:
+            self._starting_until = now + STARTING_SECONDS
+        return now < self._starting_until
 
     def _attached(self, peer: Peer) -> m.Attached | m.ErrorMessage | None:
         for one in peer.messages:

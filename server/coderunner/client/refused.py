@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 
+STARTING_SECONDS = 10.0  # a server that has just started looks for its languages' images; all took 1 s
+NOT_READY = "language_not_ready"
+
 
 class Refused(Exception):
     """Raised where a program cannot be run or followed any more. `retryable`: later it may be."""

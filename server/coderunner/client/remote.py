@@ -86,7 +86,10 @@ async def _main(arguments: argparse.Namespace, url: str) -> int:
             # Both: typed keys and the shown screen belong together.
             if not (os.isatty(0) and os.isatty(1)):
                 raise Refused("a shell needs a terminal; `coderunner run` runs a program through pipes")
-            language = _chosen(await languages_of(visit), arguments.language).name
+            wanted = {arguments.named, arguments.language} - {None}
+            if len(wanted) > 1:
+                raise Refused(f"name one language, not {' and '.join(sorted(wanted))}")
+            language = _chosen(await languages_of(visit), *(wanted or {None})).name
             return await _follow(visit, language, lambda: _shell(arguments), True, store=arguments.store)
         found, named, given = await asyncio.to_thread(_files, arguments)
         language, entry = await _language(visit, arguments.language, found, named)

@@ -13,7 +13,7 @@ import aiohttp
 import msgspec
 
 from coderunner.client.peer import Peer, Unexpected
-from coderunner.client.refused import refusal
+from coderunner.client.refused import NOT_READY, Refused, refusal
 from coderunner.schema import messages as m
 from coderunner.schema.answers import QueueStatistics
 from coderunner.schema.forms import UNIX
@@ -22,6 +22,14 @@ PROTOCOL = "coderunner.v1"
 T = TypeVar("T")
 SILENCE = 60.0  # seconds; a stream of events has a comment every ten
 LONGEST_EVENT = 8 * 1024 * 1024  # bytes
+
+
+class Starting(ConnectionError):
+    """The server has just started, and a language is not ready yet. `refused`: its answer."""
+
+    def __init__(self, refused: Refused) -> None:
+        super().__init__(str(refused))
+        self.refused = refused
 
 
 class Visit:
@@ -202,6 +210,8 @@ class Visit:
                 # A proxy's words for a server that restarts: the request can be repeated by its key.
                 if answer.status in (502, 504) or (answer.status == 503 and "draining" in text):
                     raise ConnectionError(f"it answers {answer.status}")
+                if answer.status == 503 and NOT_READY in text:
+                    raise Starting(refusal(self.place, answer.status, text))
                 raise refusal(self.place, answer.status, text)
             name, identity, data = "", "", ""
             while line := await answer.content.readline():
