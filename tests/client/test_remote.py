@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
+import functools
 import hashlib
 import json
 import os
 import pty
 import random
+import shlex
 import signal
 import struct
 import subprocess
 import sys
 import termios
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -149,14 +151,18 @@ class Terminal:
 
 
 @contextlib.contextmanager
-def terminal(url: str, cwd: Path, *words: str) -> Iterator[Terminal]:
+def terminal(
+    url: str, cwd: Path, *words: str, command: Sequence[str] = COMMAND, leads: bool = False
+) -> Iterator[Terminal]:
+    """`leads`: the command has the terminal for itself, as its controlling terminal (credentials(7))."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(ours, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 90, 0, 0))
     os.set_blocking(ours, False)
     before = termios.tcgetattr(theirs)
     process = subprocess.Popen(
-        [*COMMAND, *words], stdin=theirs, stdout=theirs, stderr=theirs, env=environment(url), cwd=cwd
-    )
+        [*command, *words], stdin=theirs, stdout=theirs, stderr=theirs, env=environment(url), cwd=cwd,
+        preexec_fn=functools.partial(os.login_tty, theirs) if leads else None,
+    )  # fmt: skip
     try:
         yield Terminal(ours, process)
         assert termios.tcgetattr(theirs) == before, "the terminal is not as it was"
@@ -182,6 +188,27 @@ def test_a_shell_has_the_terminal(server: Server, tmp_path: Path):
         one.type("echo inter''rupted; exit 9\r")
         one.shows("interrupted")
         assert one.process.wait(30) == 9
+
+
+@pytest.mark.long
+def test_a_program_that_is_stopped_goes_on_with_its_command(server: Server, tmp_path: Path):
+    (tmp_path / "main.sh").write_text("trap 'echo contin''ued' CONT; echo begun; read line; echo got $line\n")
+    with terminal(server.url, tmp_path, "run", "main.sh", leads=True) as one:
+        one.shows("begun")
+        one.type("\x1a")
+        one.shows("continued")  # no shell could continue the command here: it is not stopped
+        one.type("this\r")
+        one.shows("got this")
+        assert one.process.wait(30) == 0
+    script = f"set -m; {shlex.join([*COMMAND, 'run', 'main.sh'])}; echo stop''ped $?; fg; echo ended $?"
+    with terminal(server.url, tmp_path, "-c", script, command=("bash",), leads=True) as one:
+        one.shows("begun")
+        one.type("\x1a")
+        one.shows("stopped 148")  # 128 and SIGTSTP
+        one.shows("continued")
+        one.type("that\r")
+        one.shows("got that")
+        one.shows("ended 0")
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,7 @@ class Line:
     program begins, perhaps more than once. `role`: `watch` to look on only. `begun`: is called with the
     place of a session that was opened. `told`: is called with a sentence for the user while the session
     cannot be reached, and with "" when it can again. `noticed`: is called with the server's notices.
+    `stopped`: is called when a program was stopped by a signal, as by Ctrl-Z in its terminal.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class Line:
         role: str | None = None,
         begun: Callable[[Place], None] = lambda _: None,
         noticed: Callable[[str], None] = lambda _: None,
+        stopped: Callable[[], None] = lambda: None,
         bring: Callable[[Place], Awaitable[None]] | None = None,
     ) -> None:
         self.channels: dict[int, ProgramChannel] = {}
@@ -64,7 +66,7 @@ class Line:
         self.since = 0.0  # when the session could be spoken to, on the loop's clock
         self._visit, self._language, self._fields, self._told = visit, language, fields or {}, told
         self._known, self._role, self._begun = place is not None, role, begun
-        self._noticed, self._bring = noticed, bring
+        self._noticed, self._stopped, self._bring = noticed, stopped, bring
         self._client, self._nonce = random_id(), random_id()
         self._there = False  # whether the server has answered once
         self._why = LOST
@@ -266,6 +268,8 @@ class Line:
         for one in peer.messages:
             if isinstance(one, m.Notice):
                 self._noticed(one.message if one.code != "operator" else f"the operator: {one.message}")
+            if isinstance(one, m.Stopped) and one.by in ("STOP", "TSTP"):
+                self._stopped()
             if isinstance(one, m.Closed):
                 self.over = True
                 raise Refused(f"the session was ended: {one.reason}")

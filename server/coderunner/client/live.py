@@ -32,13 +32,15 @@ class Live:
         role: str | None = None,
         begun: Callable[[Place], None] = lambda _: None,
         noticed: Callable[[str], None] = lambda _: None,
+        stopped: Callable[[], None] = lambda: None,
         bring: Callable[[Place], Awaitable[None]] | None = None,
     ) -> None:
         self._following: asyncio.Task[None] | None = None
         self.channel = ProgramChannel(CHANNEL, start)
         self._line = Line(
-            visit, language, told, place=place, role=role, begun=begun, noticed=noticed, bring=bring
-        )
+            visit, language, told, place=place, role=role, begun=begun, noticed=noticed,
+            stopped=stopped, bring=bring,
+        )  # fmt: skip
         self._line.channels[CHANNEL] = self.channel
 
     @property

@@ -226,6 +226,8 @@ async def _follow(
     bring: Callable[[Place], Awaitable[None]] | None = None,
 ) -> int:
     raw, last = False, ""
+    suspend: Callable[[], None] | None = None
+    continued: set[asyncio.Task[None]] = set()
 
     def told(words: str) -> None:
         nonlocal last
@@ -239,20 +241,28 @@ async def _follow(
         # In raw mode the terminal does not return to the line's begin by itself.
         _say(words.replace("\n", " "), before="\r\n" if raw else "", after="\r" if raw else "")
 
+    def stopped() -> None:
+        if suspend is not None:
+            suspend()  # as a program that runs here: until its user's shell continues it
+            task = asyncio.create_task(_continued(live))
+            continued.add(task)
+            task.add_done_callback(continued.discard)
+
     def begun(found: Place) -> None:
         store.keep(Kept(found.session, found.token, visit.place, language))
 
     role = "watch" if watches else None
     live = Live(
-        visit, language, start, told, place=place, role=role, begun=begun, noticed=noticed, bring=bring
-    )
+        visit, language, start, told, place=place, role=role, begun=begun, noticed=noticed,
+        stopped=stopped, bring=bring,
+    )  # fmt: skip
     ended: list[int] = []
     detached = False
     with contextlib.ExitStack() as stack:
         stack.callback(_signals(live, terminals, ended))
         if terminals:
-            stack.enter_context(terminal.raw())
-            raw = True
+            found = stack.enter_context(terminal.raw())
+            raw, suspend = True, None if watches else found
         if place is not None and terminals and not watches:
             await live.resize(*terminal.size())
         typing = asyncio.create_task(_type(live, terminals, given, watches=watches), name="typing")
@@ -268,9 +278,9 @@ async def _follow(
                 raise
             return 128 + ended[0]
         finally:
-            for task in (typing, showing):
+            for task in (typing, showing, *continued):
                 task.cancel()
-            await asyncio.gather(typing, showing, return_exceptions=True)
+            await asyncio.gather(typing, showing, *continued, return_exceptions=True)
             # A session that another command began, and that was not reached, is not this one's to end.
             left = detached or watches or (place is not None and not live.reached)
             if live.place is not None and left:
@@ -288,6 +298,11 @@ async def _follow(
     for hint in end.hints:
         _say(hint)
     return _code(end.reason, end.code, end.signal)
+
+
+async def _continued(live: Live) -> None:
+    await live.resize(*terminal.size())  # which may have changed meanwhile
+    await live.signal("CONT")
 
 
 def _signals(live: Live, terminals: bool, ended: list[int]) -> Callable[[], None]:

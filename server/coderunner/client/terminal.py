@@ -6,10 +6,11 @@ import asyncio
 import contextlib
 import os
 import select
+import signal
 import termios
 import threading
 import tty
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 ESCAPE = ord("~")
 # `~.` ends a connection of ssh, too (ssh(1), ESCAPE CHARACTERS).
@@ -37,13 +38,22 @@ def complete() -> None:
 
 
 @contextlib.contextmanager
-def raw() -> Iterator[None]:
-    """The terminal passes every key on, until the block ends, however it ends."""
+def raw() -> Iterator[Callable[[], None]]:
+    """The terminal passes every key on, until the block ends, however it ends. Yields a function that stops
+    this command, as Ctrl-Z stops one, and returns when it is continued; at once where no shell could."""
     before = termios.tcgetattr(0)
+
+    def suspend() -> None:
+        with contextlib.suppress(termios.error):
+            termios.tcsetattr(0, termios.TCSANOW, before)
+            # Its default action, which the kernel leaves out in an orphaned process group (signal(7)).
+            os.kill(os.getpid(), signal.SIGTSTP)
+            tty.setraw(0, termios.TCSANOW)
+
     try:
         # At once: neither is typed input lost, nor does a terminal that nobody reads keep this waiting.
         tty.setraw(0, termios.TCSANOW)
-        yield
+        yield suspend
     finally:
         with contextlib.suppress(termios.error):  # the terminal is gone
             termios.tcsetattr(0, termios.TCSANOW, before)
