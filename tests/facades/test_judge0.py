@@ -312,6 +312,9 @@ async def test_a_batch(facades: Server):
         facades, "GET", f"submissions/batch?tokens={first['token']},nobody&fields=stdout,status_id"
     )
     assert told.document == {"submissions": [{"stdout": "hello\n", "status_id": 3}, None]}
+    listed = {"tokens": f"nobody,{first['token']}"}
+    told = await ask(facades, "GET", "submissions/batch?fields=status_id", headers=listed)
+    assert told.document == {"submissions": [None, {"status_id": 3}]}
     for count, said in (
         (0, "there should be at least one submission in a batch"),
         (21, "less than or equal to 20"),

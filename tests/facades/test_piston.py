@@ -13,7 +13,8 @@ import pytest
 from tests.harness import ROOT, Server, eventually
 from tests.web.ordering import ask, http, idle
 
-NAMED = "import sys, part\nprint(part.WORD, input(), sys.argv[1:])\nprint('e', file=sys.stderr)"
+NAMED = "import sys, part\nraw, text = (open(name, 'rb').read() for name in ('raw', 'hex'))\n"
+NAMED += "print(part.WORD, input(), sys.argv[1:], raw, text)\nprint('e', file=sys.stderr)"
 PYTHON = {"language": "python", "version": "3.10.0"}
 
 
@@ -49,15 +50,17 @@ async def test_a_program_with_all_that_it_may_have(facades: Server):
         files=[
             {"name": "my_code.py", "content": NAMED},
             {"name": "part.py", "content": "V09SRCA9ICdoaSc=", "encoding": "base64"},
+            {"name": "raw", "content": "_-8 \n=x", "encoding": "base64"},
+            {"name": "hex", "content": "6162Cg", "encoding": "hex"},
         ],
         stdin="line",
-        args=["1", "2 3"],
+        args=["1", "2 3", True, None, 4],
         compile_timeout=10000, run_timeout=3000, compile_memory_limit=-1, run_memory_limit=-1,
     )  # fmt: skip
     run = told["run"]
     assert (told["language"], told["version"]) == ("python", "3.13.0")
     assert "compile" not in told
-    assert run["stdout"] == "hi line ['1', '2 3']\n"
+    assert run["stdout"] == "hi line ['1', '2 3', 'true', 'null', '4'] b'\\xff\\xef' b'ab'\n"
     assert (run["stderr"], run["code"], run["signal"]) == ("e\n", 0, None)
     assert (run["status"], run["message"]) == (None, None)
     assert sorted(run["output"].splitlines()) == sorted([run["stdout"].strip(), "e"])

@@ -81,7 +81,8 @@ def test_a_batch_brings_its_files_once_for_all_cases():
     assert (message.files, message.args, message.limits["wall_ms"]) == ((), ("p",), 9)
     assert opening.limits == {"memory_bytes": 7}
     judge, of_judge = checking(batch())
-    assert (judge.language, judge.limits, of_judge.limits, of_judge.args) == ("y", {}, {}, ())
+    assert (judge.language, judge.limits, of_judge.args) == ("y", {}, ())
+    assert of_judge.limits == {"wall_ms": 30_000}  # docs/graders.md
     assert [file.path for file in judge.files] == [of_judge.entry] == ["c.y"]
     assert len({opening.nonce, judge.nonce, submission(batch())[0].nonce}) == 3, "each opening has its own"
 

@@ -11,7 +11,7 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import TestClient, TestServer
+from aiohttp.test_utils import TestClient, TestServer, make_mocked_request
 
 from coderunner import config
 from coderunner.core.admission import Position
@@ -181,3 +181,15 @@ async def test_a_preflight_names_methods_and_headers_to_allowed_origins_alone(cl
         async with client.options("/events", headers=headers) as answer:
             assert answer.status == 204
             assert "Access-Control-Allow-Methods" not in answer.headers
+
+
+@pytest.mark.parametrize(
+    ("accept", "wanted"),
+    [
+        ("text/event-stream", True), ("application/json, Text/Event-Stream;q=0.5", True), ("*/*", False),
+        ("text/event-stream;q=0, application/json", False), ("text/event-stream; q=0.00", False),
+        ("text/event-streams", False), ("", False), (";;,", False),
+    ],
+)  # fmt: skip
+def test_events_are_sent_to_who_asks_for_them(accept: str, wanted: bool):
+    assert events.wanted(make_mocked_request("POST", "/api/run", headers={"Accept": accept})) is wanted

@@ -122,7 +122,7 @@ def check_values(data: bytes, maximum: int = MAX_VALUES) -> Iterator[None]:
         outside = b"".join(parts[inside::2])
         values += outside.count(b",") + outside.count(b"[") + outside.count(b"{")
         if values > maximum or len(parts) > 2 * maximum:
-            raise BadMessage(f"a text frame may have at most {maximum} values")
+            raise BadMessage(f"there may be at most {maximum} values in a message or body")
         inside ^= len(parts) % 2 == 0
         at += len(block)
         yield

@@ -243,7 +243,9 @@ async def show(request: web.Request) -> web.StreamResponse:
 async def show_batch(request: web.Request) -> web.StreamResponse:
     """Returns the submissions of some tokens."""
     caller, fields, encoded = await _caller(request), _fields(request), _encoded(request)
-    tokens = [one.strip() for one in request.query.get("tokens", "").split(",") if one.strip()]
+    # As Judge0, whose clients send many in a header, where an address would be too long.
+    listed = request.headers.get("tokens") or request.query.get("tokens", "")
+    tokens = [one.strip() for one in listed.split(",") if one.strip()]
     _check_size(len(tokens))
     told: list[dict[str, Any] | None] = []
     for token in tokens:

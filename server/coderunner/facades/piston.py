@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import binascii
 import functools
+import re
 import signal
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 from aiohttp import web
 
 from coderunner.errors import BadMedia, BadMessage, CodeRunnerError
@@ -213,14 +214,16 @@ def _name(one: dict[str, Any], index: int) -> str:
 
 def _content(one: dict[str, Any]) -> bytes:
     text, encoding = one["content"], one.get("encoding")
-    try:
-        if encoding == "base64":
-            # Node.js decodes base64 without its padding.
-            return base64.b64decode(text + "=" * (-len(text) % 4))
-        if encoding == "hex":
-            return bytes.fromhex(text)
-    except (binascii.Error, ValueError):
-        raise Refused(f"the content of {one.get('name')} is no {encoding}") from None
+    # As Node.js decodes them, which refuses nothing: of base64 both alphabets, without what is in neither, up
+    # to the padding; of hexadecimal digits what comes before the first that is none.
+    if encoding == "base64":
+        bare = re.sub("[^A-Za-z0-9+/]", "", text.split("=", 1)[0].replace("-", "+").replace("_", "/"))
+        # One character left over encodes less than a byte.
+        return base64.b64decode(bare[: len(bare) - (len(bare) % 4 == 1)] + "==")
+    if encoding == "hex":
+        digits = re.match("[0-9A-Fa-f]*", text)
+        assert digits is not None
+        return bytes.fromhex(digits[0][: len(digits[0]) // 2 * 2])
     return bytes(text.encode("utf-8", "replace"))
 
 
@@ -228,7 +231,8 @@ def _args(body: dict[str, Any]) -> list[str]:
     args = body.get("args") or []
     if not isinstance(args, list):
         raise Refused("args is required as an array")
-    return [one if isinstance(one, str) else str(one) for one in args]
+    # As JavaScript writes them: true and null, not True and None.
+    return [one if isinstance(one, str) else msgspec.json.encode(one).decode() for one in args]
 
 
 def _stdin(body: dict[str, Any]) -> str:

@@ -19,6 +19,8 @@ from coderunner.schema.messages import File
 
 # Fixed, so that a cursor, a spool and a later server need not store it.
 CHANNEL = 1  # the number of the only channel in each of its sessions
+# A submission's output may lead its checker astray: by its language's own limit for 10 minutes a case.
+CHECKER_WALL_MS = 30_000  # of a checker, for one case
 CASE_BYTES = 256  # memory of a case besides its texts
 
 
@@ -188,7 +190,7 @@ def submission(about: AboutBatch) -> tuple[m.Open, m.Run]:
 
 def checking(about: AboutBatch) -> tuple[m.Open, m.Run]:
     """The messages `open` and `run` for a batch's checker program."""
-    return _with_files(about.id, about.request.checker, (), {}, {})
+    return _with_files(about.id, about.request.checker, (), {}, {"wall_ms": CHECKER_WALL_MS})
 
 
 def _with_files(

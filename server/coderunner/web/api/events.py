@@ -38,6 +38,15 @@ def last_id(request: web.Request) -> int:
     return int(given or 0)
 
 
+def wanted(request: web.Request) -> bool:
+    """Whether the answer is wanted as events: `Accept` names them, and not with a weight of 0 (RFC 9110)."""
+    for one in request.headers.get("Accept", "").split(","):
+        media, *parameters = [part.strip().lower() for part in one.split(";")]
+        if media == MEDIA:
+            return not any(re.fullmatch(r"q=0(\.0*)?", part) for part in parameters)
+    return False
+
+
 def gone(request: web.Request) -> bool:
     """Whether the caller has closed the connection."""
     return request.transport is None or request.transport.is_closing()

@@ -18,7 +18,7 @@ from coderunner.errors import BadMessage, Draining
 from coderunner.schema.sessions import EventsQuery, SessionEvent, SessionEvents
 from coderunner.sessions.follower import Event, Follower, Mark
 from coderunner.web import guard
-from coderunner.web.api.events import LOOK_SECONDS, MEDIA, QUIET_SECONDS, gone
+from coderunner.web.api.events import LOOK_SECONDS, MEDIA, QUIET_SECONDS, gone, wanted
 from coderunner.web.api.followers import FOLLOWERS
 from coderunner.web.api.sending import SENDING
 from coderunner.web.files import session_of
@@ -42,7 +42,7 @@ async def follow(request: web.Request) -> web.StreamResponse:
     name, token = request.match_info["session"], guard.bearer(request)
     with request.app[FOLLOWERS].at(name, token, query.client, mark) as follower:
         begin = follower.confirm(mark) if follower.continues(mark) else 0
-        if MEDIA in request.headers.get("Accept", ""):
+        if wanted(request):
             return await _stream(request, follower, begin)
         return await _poll(request, follower, begin, after, int(query.wait))
 

@@ -55,7 +55,7 @@ async def grade(request: web.Request) -> web.StreamResponse:
 async def _ordered(request: web.Request, job: Work, key: str | None, begin: int) -> web.StreamResponse:
     try:
         # Bounded waits, so that a caller who is gone is noticed.
-        if events.MEDIA in request.headers.get("Accept", ""):
+        if events.wanted(request):
             return await _streamed(request, job, begin)
         while not job.over and not events.gone(request):
             await _news(job, events.LOOK_SECONDS)
