@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ from typing import Any
 import aiohttp
 import pytest
 
+from coderunner.attack import raw
+from coderunner.schema.api import MAX_BODY
 from tests.harness import ROOT, Server, eventually
 from tests.web.ordering import ask, http, idle
 
@@ -240,6 +243,24 @@ async def test_what_is_wrong_closes_with_its_code(facades: Server):
         assert code == expected, messages
     heard, code = await talk(facades, {"type": "init", "language": "python"})
     assert (heard, code) == ([{"type": "error", "message": "version is required as a string"}], 4002)
+
+
+async def test_messages_may_be_binary_and_too_large_is_said(facades: Server):
+    async with http() as client, client.ws_connect(facades.url + "api/v2/connect") as socket:
+        await socket.send_bytes(json.dumps(init("print('up')")).encode())
+        heard = [json.loads(frame.data) async for frame in socket]
+    assert (printed(heard), socket.close_code) == ("up\n", 4999)
+    async with http() as client, client.ws_connect(facades.url + "api/v2/connect") as socket:
+        await socket.send_bytes(b"\xff")
+        heard = [json.loads(frame.data) async for frame in socket]
+    assert (heard, socket.close_code) == ([{"type": "error", "message": "a message must be JSON"}], 4002)
+    # The head of a frame alone: what comes behind it would be in the way of the answer.
+    async with raw.connect(facades.url) as one:
+        await one.send(raw.request(facades.url, "api/v2/connect", {"Sec-WebSocket-Protocol": ""}))
+        assert await one.status() == 101
+        await one.send(b"\x82\xff" + struct.pack(">Q", MAX_BODY + 1) + b"mask")
+        assert f"at most {MAX_BODY} bytes" in json.loads(await one.until(b"error"))["message"]
+        assert await one.close_code() == 4002
 
 
 async def test_a_client_that_goes_away_ends_its_program(facades: Server):

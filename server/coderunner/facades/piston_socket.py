@@ -47,7 +47,7 @@ async def connect(request: web.Request) -> web.StreamResponse:
 
     async def serve(tcp: TcpConnection, refusal: RateLimited | None) -> None:
         talk = Talk(request, socket, caller)
-        tcp.upgrade(MAX_BODY, 0, talk.fail)
+        tcp.upgrade(MAX_BODY, MAX_BODY, talk.fail)  # Piston takes JSON in binary messages, too
         try:
             if refusal is not None:
                 raise refusal
@@ -78,6 +78,8 @@ class Talk:
         try:
             first = await self.first()
         except TimeoutError:
+            if self._failed.done():  # after which nothing is read
+                self._failed.result()
             await self._socket.close(code=4001, message=b"Initialization Timeout")
             return
         if first is None:
