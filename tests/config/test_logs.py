@@ -126,7 +126,8 @@ def test_a_second_setup_replaces_the_first(logged):
 
 @pytest.fixture
 def hooks():
-    """What `take_all` replaces is put back."""
+    """What `take_all` replaces is put back, also what another test has left."""
+    logging.captureWarnings(capture=False)
     before = (threading.excepthook, sys.unraisablehook)
     yield
     threading.excepthook, sys.unraisablehook = before
