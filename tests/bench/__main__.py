@@ -25,7 +25,7 @@ from functools import partial
 from pathlib import Path
 
 from coderunner.schema import messages as m
-from tests.bench import report, wall
+from tests.bench import identity, report, wall
 from tests.bench.typist import FLOOD
 from tests.harness import (
     MEASURED,
@@ -422,7 +422,9 @@ def main() -> None:
             deploys.append(start(server, Path(folder), arguments.rounds))
     with tempfile.TemporaryDirectory(prefix="bench-wall-") as folder:
         walls = asyncio.run(wall.figures(Path(folder), min(5, arguments.rounds), cgroup_parent()))
-    deploys += [Row(title, _turn, *rest) for title, *rest in walls]
+    with tempfile.TemporaryDirectory(prefix="bench-identity-") as folder:
+        known = asyncio.run(identity.figures(Path(folder), arguments.rounds, cgroup_parent()))
+    deploys += [Row(title, _turn, *rest) for title, *rest in (*walls, *known)]
     rows += deploys
     for (language, amount), target in zip(waiting.items(), (12.0, None), strict=True):
         title = f"memory of a waiting container, {language}"

@@ -20,6 +20,7 @@ from pathlib import Path
 from coderunner.schema import messages as m
 from tests.bench import report
 from tests.bench.__main__ import ECHO, typist
+from tests.bench.measures import processor
 from tests.bench.report import Series
 from tests.harness import MEASURED, ROOT, Client, Server, connect, eventually, running_server, session
 from tests.reference import BareTerminal
@@ -34,12 +35,6 @@ AT_ONCE = 4  # openings
 PATIENCE = 300
 IDLE_SECONDS, IDLE_TIMES = 1.0, 6
 FLOOD_BYTES = 20_000_000
-
-
-def processor(server: Server) -> float:
-    """Milliseconds that the server's loop has used."""
-    pid = server.process.pid
-    return int(Path(f"/proc/{pid}/task/{pid}/schedstat").read_text().split()[0]) / 1e6
 
 
 def resident(server: Server) -> float:
