@@ -103,6 +103,22 @@ async def test_what_is_here_is_ready_at_once_and_waits_for_no_build():
     assert catalog.summary() == LanguagesReady(6, 6, (), ())
 
 
+async def test_the_most_wanted_is_ready_before_the_others_are_looked_at():
+    one, builder, catalog = preparation({"python", "bash"})
+    looks: list[tuple[list[str], list[str]]] = []
+    present = builder.present
+
+    async def looked(names: list[str]) -> set[str]:
+        looks.append((list(names), catalog.ready()))
+        return await present(names)
+
+    builder.present = looked  # type: ignore[method-assign]
+    task = asyncio.create_task(one.all())
+    await until(lambda: sorted(catalog.ready()) == ["bash", "python"], "what is here")
+    assert looks == [(["python"], []), (DEMAND, ["python"])]
+    task.cancel()
+
+
 async def test_two_are_built_at_a_time_in_the_order_of_demand():
     """C++ begins as C does: it waits until it can share C's layers."""
     one, builder, _ = preparation(set())

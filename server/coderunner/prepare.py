@@ -86,12 +86,18 @@ class Preparation:
         cannot be reached, a full disk) may go away."""
         names, began = self.demand, time.monotonic()
         pause, longest = AGAIN_SECONDS
+        # To read the declarations of all takes a second, in which most users wait for the first alone.
+        tried: set[str] = set()
+        if names and await self._is_here(names[0]):
+            await self.one(names[0])
+            tried.add(names[0])
         while names:
             present = await self._present(names)
             self._first_steps = await self.builder.first_steps(names)
             # A new list in each round: what failed is tried again.
-            self._queue = [name for name in names if name not in present]
-            here = [name for name in names if name in present]
+            self._queue = [name for name in names if name not in present | tried]
+            here = [name for name in names if name in present - tried]
+            tried.clear()
             if self._queue:
                 await self._tell_room()
                 self.building.set()
@@ -185,6 +191,14 @@ class Preparation:
                 await self._wait_for_engine(error)
             except CodeRunnerError:
                 return set()  # each language's own preparation reports what is wrong
+
+    async def _is_here(self, name: str) -> bool:
+        """Whether the image exists. Not recorded as in use yet: should another server's `images prune` remove
+        it now, it is built as one that was removed while the server runs."""
+        try:
+            return name in await self.builder.present([name])
+        except CodeRunnerError:
+            return False  # told by the preparation of all
 
     async def _offer(self, here: list[str]) -> None:
         while here:
