@@ -102,6 +102,28 @@ class TestStories:
         admission.cancel("2")
         assert not admission.ask(ticket("5", principal=principal), 0)
 
+    @pytest.mark.parametrize("principal", [None, "u"])
+    def test_a_session_that_is_being_removed_keeps_its_client_from_no_other(self, principal):
+        admission = Admission(9, 9, per_address=2, per_principal=2)
+        for number in range(4):  # one after another, each of which is removed later
+            assert admission.ask(ticket(str(number), principal=principal), 0)
+            admission.ending(str(number))
+            admission.ending(str(number))  # said twice, it counts once
+        # Of the four two go uncounted: the others are as many as it may have.
+        with pytest.raises(TooManySessions, match="has 2 sessions") as refused:
+            admission.ask(ticket("5", principal=principal), 0)
+        assert refused.value.ending
+        assert admission.stats().active == 4
+        admission.release("0", 1)
+        assert admission.ask(ticket("5", principal=principal), 1)
+        for number in (1, 2, 3, 5):
+            admission.release(str(number), 2)
+        admission.ending("5")  # which is not live any more
+        assert [admission.ask(ticket(f"next {i}", principal=principal), 3) for i in range(2)] == [True] * 2
+        with pytest.raises(TooManySessions) as refused:
+            admission.ask(ticket("more", principal=principal), 3)
+        assert not refused.value.ending
+
     def test_an_adopted_session_counts_for_the_cap(self):
         admission = Admission(5, 5, per_address=1)
         admission.adopt(ticket("old"), 0)
@@ -237,7 +259,14 @@ class AdmissionMachine(RuleBasedStateMachine):
         self.live: dict[str, Ticket] = {}
         self.waiting: dict[str, Ticket] = {}
         self.ended = 0
+        self.ending: set[str] = set()
         self.draining = False
+
+    def counted(self, address: str) -> int:
+        """How many sessions an address has, of those that are ending without as many as it may have."""
+        mine = [t.id for t in [*self.live.values(), *self.waiting.values()] if t.address == address]
+        ending = sum(name in self.ending for name in mine)
+        return len(mine) - min(ending, self.cap)
 
     def take(self, granted) -> None:
         for one in granted:
@@ -276,19 +305,18 @@ class AdmissionMachine(RuleBasedStateMachine):
         self.number += 1
         one = ticket(str(self.number), address, language=language, deadline=self.now + patience,
                      priority=priority, memory=memory)  # fmt: skip
-        everyone = [*self.live.values(), *self.waiting.values()]
         try:
             got = self.admission.ask(one, self.now)
         except Draining:
             assert self.draining
         except TooManySessions:
-            assert sum(t.address == address for t in everyone) >= self.cap
+            assert self.counted(address) >= self.cap
         except QueueFull:
             assert len(self.waiting) >= self.max_queue
             assert self.waiting or not self.fits(one, self.live.values())
         else:
             assert not self.draining
-            assert sum(t.address == address for t in everyone) < self.cap
+            assert self.counted(address) < self.cap
             assert got == (not self.waiting and self.fits(one, self.live.values()))
             (self.live if got else self.waiting)[one.id] = one
             self.grant()
@@ -303,6 +331,13 @@ class AdmissionMachine(RuleBasedStateMachine):
         self.ended += failed is not None
         assert ids(granted) == expected
         self.take(granted)
+
+    @precondition(lambda self: self.live)
+    @rule(data=st.data())
+    def end(self, data) -> None:
+        one = data.draw(st.sampled_from(sorted(self.live)))
+        self.admission.ending(one)
+        self.ending.add(one)
 
     @precondition(lambda self: self.waiting)
     @rule(data=st.data())

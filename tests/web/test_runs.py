@@ -184,6 +184,14 @@ async def test_a_stream_that_had_begun_when_its_run_was_refused_says_so(tmp_path
         assert "an answer failed" not in one.log.read_text()
 
 
+@pytest.mark.long
+async def test_programs_one_after_another_are_not_refused(tmp_path):
+    """Their containers take longer to be removed than the next program to be sent."""
+    with running_server(tmp_path, **{**SETTINGS, "SESSIONS_PER_ADDRESS": "1"}) as one:
+        replies = [await run(one, source="print(1)") for _ in range(8)]
+        assert [reply.status for reply in replies] == [200] * 8, replies[-1].document
+
+
 # --- keys -----------------------------------------------------------------------------------------------
 
 

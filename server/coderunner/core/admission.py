@@ -118,6 +118,10 @@ class Admission:
         self._lines: dict[int, OrderedDict[tuple[str, str], deque[Ticket]]] = {}
         self._addresses: Counter[str] = Counter()
         self._principals: Counter[str] = Counter()
+        # Of those that are ending, counted apart: which they are, and the same two counts.
+        self._ending: set[str] = set()
+        self._ending_addresses: Counter[str] = Counter()
+        self._ending_principals: Counter[str] = Counter()
         self._draining = False
         self._completed = 0
         self._failed = 0
@@ -162,6 +166,19 @@ class Admission:
         self._count(ticket, +1)
         self._enter(ticket, now)
 
+    def ending(self, ticket_id: str) -> None:
+        """The session of a live ticket has ended, and its container is being removed. It has its slot and its
+        memory until `release`, but keeps its client from no other session: who runs one program after
+        another would be refused for as long as that takes. Of one client as many as its cap go uncounted.
+
+        Does nothing if the ticket is not live, or ends already.
+        """
+        entry = self._live.get(ticket_id)
+        if entry is not None and ticket_id not in self._ending:
+            self._count(entry[0], -1)
+            self._ending.add(ticket_id)
+            self._count(entry[0], +1, ending=True)
+
     def release(self, ticket_id: str, now: float, *, failed: bool | None = False) -> list[Ticket]:
         """Frees a live ticket's slot, and returns the waiting tickets that got a slot through it.
 
@@ -173,7 +190,8 @@ class Admission:
             return []
         ticket, began = entry
         self._memory -= ticket.memory
-        self._count(ticket, -1)
+        self._count(ticket, -1, ending=ticket_id in self._ending)
+        self._ending.discard(ticket_id)
         if failed is not None:  # one that never began would make the average too short
             self._completed += not failed
             self._failed += failed
@@ -308,25 +326,31 @@ class Admission:
         if ticket.principal is not None:
             # Not by its address as well: a class may sit behind one.
             cap = self._per_principal if ticket.cap is None else ticket.cap
-            caps = [(cap, self._principals[ticket.principal], "user")]
+            name = ticket.principal
+            caps = [(cap, self._principals[name], self._ending_principals[name], "user")]
         else:
             cap = self._per_address if ticket.cap is None else ticket.cap
             caps = [
-                (cap * allowance, self._addresses[key], "address")
+                (cap * allowance, self._addresses[key], self._ending_addresses[key], "address")
                 for key, allowance in networks(ticket.address)
             ]
-        for cap, have, whose in caps:
+        for cap, counted, ending, whose in caps:
+            # Not without a bound: who ends sessions as fast as it opens them would have every slot.
+            have = counted + max(0, ending - cap)
             if cap and have >= cap:
-                raise TooManySessions(
+                refused = TooManySessions(
                     f"this {whose} has {have} sessions, live or waiting, of {cap} allowed; close one first",
                     retry_after_ms=self._retry_after_ms(),
                 )
+                refused.ending = counted < cap
+                raise refused
 
-    def _count(self, ticket: Ticket, step: int) -> None:
+    def _count(self, ticket: Ticket, step: int, *, ending: bool = False) -> None:
         if ticket.principal is not None:
-            counted = [(self._principals, ticket.principal)]
+            counted = [(self._ending_principals if ending else self._principals, ticket.principal)]
         else:
-            counted = [(self._addresses, key) for key, _ in networks(ticket.address)]
+            addresses = self._ending_addresses if ending else self._addresses
+            counted = [(addresses, key) for key, _ in networks(ticket.address)]
         for counter, key in counted:
             counter[key] += step
             if not counter[key]:

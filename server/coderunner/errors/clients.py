@@ -304,11 +304,14 @@ class RateLimited(AccessError):
 
 
 class TooManySessions(AccessError):
-    """This address or principal has as many sessions, live and waiting, as it may have."""
+    """This address or principal has as many sessions, live and waiting, as it may have.
+
+    `ending`: only because containers of others that have ended are still being removed."""
 
     code = "too_many_sessions"
     retryable = True
     close = 4429
+    ending = False
 
 
 class QuotaExceeded(AccessError):

@@ -31,10 +31,19 @@ OnPosition = Callable[[Position], None]
 class Slot:
     """The right to one live session.  It can be released once; further calls do nothing."""
 
-    def __init__(self, ticket: Ticket, on_release: Callable[[Ticket, bool | None], None]) -> None:
+    def __init__(
+        self,
+        ticket: Ticket,
+        on_release: Callable[[Ticket, bool | None], None],
+        on_ending: Callable[[str], None],
+    ) -> None:
         self.ticket = ticket
-        self._on_release = on_release
+        self._on_release, self._on_ending = on_release, on_ending
         self._released = False
+
+    def ending(self) -> None:
+        """Its session has ended, and is being removed: it does not count as one of its client's any more."""
+        self._on_ending(self.ticket.id)
 
     def release(self, *, failed: bool = False) -> None:
         """Frees the slot.
@@ -100,7 +109,7 @@ class AdmissionQueue:
     async def _wait(self, ticket: Ticket, on_position: OnPosition, began: float) -> Slot:
         # At once if there is room: most requests never wait.
         if self._admission.ask(ticket, began):
-            return Slot(ticket, self._release)
+            return Slot(ticket, self._release, self._admission.ending)
         future = asyncio.get_running_loop().create_future()
         self._waiters[ticket.id] = _Waiter(future, on_position)
         try:
@@ -117,12 +126,12 @@ class AdmissionQueue:
         except BaseException:  # a fault of this server: a ticket that nobody waits for would get a slot
             self._abandon(ticket)
             raise
-        return Slot(ticket, self._release)
+        return Slot(ticket, self._release, self._admission.ending)
 
     def adopt(self, ticket: Ticket) -> Slot:
         """A slot for a session that exists already; it may exceed the number of slots."""
         self._admission.adopt(ticket, self._clock())
-        return Slot(ticket, self._release)
+        return Slot(ticket, self._release, self._admission.ending)
 
     def drain(self) -> None:
         """Answers all waiters, and all later calls, with Draining. Live sessions keep their slots."""

@@ -321,6 +321,8 @@ class Registry:
 
     async def _ended(self, session: Session, reason: str) -> None:
         """Gives back what an ended session had: container, place in its group, references, slot."""
+        if (ends := self._slots.get(session.id)) is not None:
+            ends.ending()
         lived = round(time.time() - session.record.opened, 1)
         metrics.sessions_ended.labels(reason).inc()
         log.info("session ended", extra=fields(**whose(session.record), reason=reason, seconds=lived))

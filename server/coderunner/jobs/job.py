@@ -18,7 +18,7 @@ import msgspec
 from coderunner import timing
 from coderunner.core import codec
 from coderunner.core.codec import STDERR
-from coderunner.errors import CodeRunnerError, Draining, NoSession, StartFailed
+from coderunner.errors import CodeRunnerError, Draining, NoSession, StartFailed, TooManySessions
 from coderunner.errors.table import leaves
 from coderunner.fleet.registry import Opening, Registry
 from coderunner.jobs.about import CHANNEL, About, messages, stored, typed
@@ -39,6 +39,7 @@ RETRY_SECONDS = 0.25  # between checks for a session that is being recovered or 
 RETRIES = 240  # in all a minute
 PATIENT_SECONDS = 1.0  # between attempts to get a place, for a run that waits for one
 MOST_PATIENT_SECONDS = 600.0  # that it waits in all
+ENDING_SECONDS, MOST_ENDING_SECONDS = 0.1, 30.0  # the same, while its caller's ended sessions are removed
 ARTIFACT_SECONDS = 10.0  # to read an artifact
 # Small enough that a reader of events sees output soon, large enough that a record's cost is little.
 RECORD_BYTES = 16 * 1024  # of output in a record; each is sent as one event
@@ -159,6 +160,7 @@ class Job(Work):
 
     async def _find(self) -> Session | None:
         """Finds its session, or opens one. Returns None if the session has ended or the run was cancelled."""
+        ending_until = time.time() + MOST_ENDING_SECONDS
         while True:
             try:
                 if self.about.session:
@@ -175,6 +177,11 @@ class Job(Work):
             except Draining:
                 raise
             except CodeRunnerError as error:
+                # Who sends one run after another is held up, not refused, while containers of runs that have
+                # ended are being removed.
+                if isinstance(error, TooManySessions) and error.ending and time.time() < ending_until:
+                    await asyncio.sleep(ENDING_SECONDS)
+                    continue
                 # A session that was opened will be found again; otherwise the caller gets the error.
                 if not (error.retryable and (self.about.session or self._resumed or self._may_wait())):
                     raise
