@@ -16,6 +16,7 @@ from coderunner.attack import catalogue, run
 from coderunner.attack.bystander import Bystander
 from coderunner.attack.case import UNTRIED, Case
 from coderunner.attack.means import Means
+from coderunner.attack.stage import Stage
 from tests.harness import ROOT, Server, eventually
 from tests.reference import BareTerminal
 
@@ -81,6 +82,15 @@ def _coderunner(target: Server, *words: str) -> subprocess.CompletedProcess[str]
         env={**os.environ, **target.environment, "PYTHONPATH": str(ROOT / "server")},
         cwd=target.log.parent, capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
+
+
+async def test_an_answer_of_another_form_fails_its_case_alone(target: Server, bystander: Bystander) -> None:
+    async def script(_: Stage) -> str:
+        return str({}["id"])
+
+    result = await run.perform(Case("x", "x", "x", ("fine",), script), target.url, "", bystander)
+    assert not result.holds
+    assert result.seen.startswith("an answer was not understood")
 
 
 def test_names_are_unique_and_there_are_enough() -> None:

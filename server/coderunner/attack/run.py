@@ -60,6 +60,10 @@ async def perform(
         seen = f"no end in {MAX_SECONDS:g} s"
     except (OSError, aiohttp.ClientError) as error:
         seen = f"connection failed: {error!r}"
+    except (LookupError, ValueError, TypeError) as error:
+        # An answer that has not the form that the case reads, as of another server or a proxy: the other
+        # cases are to go on.
+        seen = f"an answer was not understood: {error!r}"
     if time.monotonic() - began < SHORTEST_SECONDS:
         await asyncio.sleep(SHORTEST_SECONDS)
     ended = time.monotonic()

@@ -178,11 +178,16 @@ async def _at_once(stage: Stage, means: Means) -> str:
         told = told and all(
             int(one.headers.get("Retry-After", 0)) > 0 for one in answers if one.status == 429
         )
-        if all(one.code == "429 quota_exceeded" for one in answers):
+        if all(one.error in ("quota_exceeded", "not_allowed") for one in answers):
             break
     if time.time() // MINUTE != minute:
         return UNTRIED + "the minute ended meanwhile"
-    if done > left or not codes <= {"429 quota_exceeded", "429 too_many_sessions"} or not told:
+    # 403: of those with a key of their own, where a user may not run in the background.
+    if (
+        done > left
+        or not codes <= {"429 quota_exceeded", "429 too_many_sessions", "403 not_allowed"}
+        or not told
+    ):
         return f"{done} runs of {left}, {sorted(codes)}, {'' if told else 'not '}told when"
     return (
         "no more than allowed, then quota_exceeded" if "429 quota_exceeded" in codes else f"{sorted(codes)}"

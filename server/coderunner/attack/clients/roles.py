@@ -11,7 +11,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from coderunner.attack.case import Group
+from coderunner.attack.case import UNTRIED, Group
 from coderunner.attack.means import Means, asks, lent
 from coderunner.attack.stage import Stage
 from coderunner.client.peer import Peer, Unexpected, random_id
@@ -207,7 +207,10 @@ async def _runs(stage: Stage, means: Means) -> str:
     for kind, document in (("runs", RUN), ("batches", {**RUN, "cases": [{"stdin": ""}]})):
         path = "api/run" if kind == "runs" else "api/batch"
         name = {"Idempotency-Key": secrets.token_urlsafe(24)}
-        made[kind] = str((await asks(stage, means.user, path, "POST", document, **name)).document["id"])
+        answer = await asks(stage, means.user, path, "POST", document, **name)
+        if answer.code == "403 not_allowed":
+            return UNTRIED + "a user may not run in the background"
+        made[kind] = str(answer.document["id"])
     for kind, ident in made.items():
         for key in (means.mate, means.stranger, means.teacher, means.operator, means.scraper):
             for method, suffix in (("GET", ""), ("GET", "/events"), ("DELETE", "")):
