@@ -48,7 +48,8 @@ ensure_tools() {
   [ ${#missing[@]} = 0 ] || DO_NOT_START=1 apt_install "what the tests drive" "${missing[@]}"
 }
 
-tests() { "$VENV/bin/python" "${MEASURED[@]}" -m pytest "$@"; }
+# The slowest are shown: the whole has a bound (.ci/run).
+tests() { "$VENV/bin/python" "${MEASURED[@]}" -m pytest --durations=40 --durations-min=5 "$@"; }
 
 # Coverage takes half of a processor's time for itself: what measures time runs without.
 timed() {
