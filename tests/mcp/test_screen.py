@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import random
 import time
 
 import pytest
 
 from coderunner.mcp.screen import MAX_MARKS, Screen
+from coderunner.mcp.tools import MAX_READ, shown_part
 
 SECONDS = 3.0  # of a processor for 64 KiB; plain text takes 0.3, and what is tested here took minutes
 SIZE = 64 * 1024
@@ -82,3 +84,21 @@ def test_what_costs_too_much_leaves_the_text_as_it_was() -> None:
     assert screen.text() == "hello"
     screen.feed(b"\x1b[?5l\x1b[?3l\x1b[2J\x1b[1;1Hbye")
     assert screen.text() == "bye"
+
+
+@pytest.mark.parametrize("character", ["a", "é", "語", "😀"])
+@pytest.mark.parametrize("before", [0, 1, 2, 3])
+def test_parts_of_a_file_make_its_text(character: str, before: int):
+    text = "x" * before + character * MAX_READ
+    data = text.encode()
+    starts = range(0, len(data), MAX_READ)
+    parts = [shown_part(data[at : at + MAX_READ + 3], inside=at > 0) for at in starts]
+    assert "".join(parts) == text
+
+
+def test_what_is_no_text_is_base64():
+    assert shown_part(b"a\xff", inside=False) == "base64:Yf8="
+    assert shown_part("é".encode()[1:], inside=False).startswith("base64:")
+    raw = b"\xff" * (MAX_READ + 3)
+    assert base64.b64decode(shown_part(raw, inside=True).removeprefix("base64:")) == raw[:MAX_READ]
+    assert shown_part(b"", inside=True) == ""

@@ -257,20 +257,45 @@ class _Files(_Tools):
         return "\n".join(lines + ([] if told["complete"] else ["[there are more]"]))
 
     async def read_file(self, session: Session, path: str, offset: Annotated[int, Field(ge=0)] = 0) -> str:
-        """A file's text, at most 256 KiB from `offset` on; of other files base64 behind `base64:`."""
-        span = {"Range": f"bytes={offset}-{offset + MAX_READ - 1}"}
-        data = await self._sessions[session].ask("GET", f"/files/{quoted(path)}", headers=span)
+        """A file's text, at most 256 KiB (262144 bytes) from `offset` on; of other files base64 behind
+        `base64:`. "" at the file's end."""
+        span = {"Range": f"bytes={offset}-{offset + MAX_READ + 2}"}
+        try:
+            data = await self._sessions[session].ask("GET", f"/files/{quoted(path)}", headers=span)
+        except Refused as refused:
+            if refused.status == 416:  # there is nothing at this offset (RFC 9110)
+                return ""
+            raise
         if not isinstance(data, bytes):
             data = json.dumps(data).encode()
-        try:
-            return str(data.decode())
-        except UnicodeDecodeError:
-            return "base64:" + base64.b64encode(data).decode()
+        return shown_part(data, inside=offset > 0)
 
     async def write_file(self, session: Session, path: str, text: str) -> str:
         """Writes a file, and the folders above it; what was there is replaced."""
         told = await self._sessions[session].ask("PUT", f"/files/{quoted(path)}", data=text.encode())
         return f"{told['size']} bytes in {told['path']}"
+
+
+def shown_part(data: bytes, *, inside: bool) -> str:
+    """At most MAX_READ bytes of a file as text, otherwise as base64. `data`: three bytes more, where there
+    are. `inside`: whether there is more before them.
+
+    A character belongs to the part in which it begins: parts that follow each other make the whole text.
+    """
+
+    def continues(at: int) -> bool:
+        # 10xxxxxx continues a character, which has at most four bytes (RFC 3629).
+        return data[at] & 0xC0 == 0x80
+
+    begin, end = 0, min(MAX_READ, len(data))
+    while inside and begin < min(3, end) and continues(begin):
+        begin += 1
+    while end < len(data) and continues(end):
+        end += 1
+    try:
+        return data[begin:end].decode()
+    except UnicodeDecodeError:
+        return "base64:" + base64.b64encode(data[:MAX_READ]).decode()
 
 
 class _Others(_Tools):
