@@ -50,3 +50,10 @@ def test_a_run_that_may_compile_is_compiling_until_the_agent_says_otherwise() ->
     assert plain.first_phase == "running"
     assert msgspec.structs.replace(plain, variants=variants).first_phase == "compiling"
     assert msgspec.structs.replace(plain, compile=("plainc",)).first_phase == "compiling"
+
+
+def test_a_file_whose_name_begins_with_a_dash_is_no_option(tmp_path: Path) -> None:
+    (tmp_path / "-c").touch()
+    spec = {"workspace": str(tmp_path), "entry": "-c", "args": ["-x"], "build": "b", "sources": []}
+    command = ["python3", "{entry}", "{args}", "-r", "./{entry}"]
+    assert supervisor.expand(command, spec, print) == ["python3", "./-c", "-x", "-r", "./-c"]

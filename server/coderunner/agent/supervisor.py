@@ -65,10 +65,17 @@ def expand(argv: list[str], spec: typed.ProgramSpec, say: Callable[[str], None])
             )
             if left:
                 say(f"Not part of {spec['entry']}'s program, so left out: {sources.named(left)}")
-            out += found
+            out += map(_no_option, found)
+        elif word == "{entry}":
+            out.append(_no_option(spec["entry"]))
         else:
             out.append(word.replace("{entry}", spec["entry"]).replace("{build}", spec["build"]))
     return out
+
+
+def _no_option(path: str) -> str:
+    """A path that no tool takes for one of its options, as it would a file named `-c`."""
+    return f"./{path}" if path.startswith("-") else path
 
 
 def with_variant(spec: typed.ProgramSpec) -> typed.ProgramSpec:
