@@ -229,7 +229,11 @@ class Job(Work):
             await self._complete(session)
             return
         if CHANNEL not in session.channels:
-            session.handle(attachment, messages(self.about)[1], self.about.plan.scripts)
+            try:
+                session.handle(attachment, messages(self.about)[1], self.about.plan.scripts)
+            except CodeRunnerError:
+                session.end("client")  # the caller gets the error, and knows of no session
+                raise
         self._feed(session, attachment)
         if self._cancelled:
             self._kill(session, "killed")
