@@ -11,6 +11,7 @@ export async function drawSessions() {
   fill('session-rows', sessions.map((/** @type {Live} */ one) => ({ key: one.session, cells: [
     { text: one.session, code: true },
     one.owner ?? one.address,
+    one.room ?? '–',
     one.language,
     one.watched ? `${one.state}, watched` : one.state,
     age(one.age_s),

@@ -90,6 +90,15 @@ def status_of(server: Server, path: str, key: str, method: str = "GET", body: An
         return error.code
 
 
+def key_of(server: Server, name: str, room: str) -> str:
+    """Makes an API key for somebody in a room; returns its text."""
+    data = json.dumps({"name": name, "rooms": [room]}).encode()
+    headers = {**bearer(KEY), "Content-Type": "application/json"}
+    request = urllib.request.Request(server.url + "api/admin/keys", data=data, headers=headers)
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        return str(json.loads(answer.read())["key"])
+
+
 def test_only_an_operators_key_opens_it(open_tab: Callable[..., Tab], server: Server) -> None:
     tab = open_tab(server.url + "admin", load=False)
     tab.allowed.append("status of 401")
@@ -143,6 +152,16 @@ def test_a_session_is_listed_watched_told_something_and_ended(
     page.get_by_role("button", name="End it").click()
     expect(live).to_have_count(0)
     expect(user.page.locator("body")).to_contain_text("ended by the operator: mining coins")
+
+
+def test_the_room_of_a_session_is_shown(open_tab: Callable[..., Tab], server: Server, user: Tab) -> None:
+    pupil = signed_in(open_tab, server, bearer(key_of(server, "anna", "algebra-1")))
+    pupil.run(PROGRAM)
+    pupil.sees("ready")
+    page = at(open_tab, server, "sessions")
+    for tab, room in ((pupil, "algebra-1"), (user, "–")):
+        live = row(page, "session-rows", session_of(tab))
+        expect(live.locator("[data-label=Room]")).to_have_text(room)
 
 
 def test_who_waits_and_what_is_held_ready(open_tab: Callable[..., Tab], server: Server, user: Tab) -> None:

@@ -43,6 +43,19 @@ def room(tmp_path_factory):
         yield one
 
 
+@pytest.fixture
+def command(room, monkeypatch, capfd):
+    """Runs a command of `coderunner` as the operator; returns its exit code and what it has printed."""
+    monkeypatch.setenv("CODERUNNER_URL", room.url)
+    monkeypatch.setenv("CODERUNNER_KEY", KEY)
+
+    async def call(*words: str) -> tuple[int, str, str]:
+        code = await asyncio.to_thread(cli.main, words)
+        return code, *capfd.readouterr()
+
+    return call
+
+
 async def operator(server, method: str, path: str, body=None, status: int = 200, **headers: str):
     reply = await ask(server, method, f"api/admin/{path}", json=body, headers={**OPERATOR, **headers})
     assert reply.status == status, reply.document
@@ -146,6 +159,18 @@ class TestSessions:
     async def test_the_owner_is_told_where_there_is_one(self, room):
         async with session(room, headers=OPERATOR) as client:
             assert (await listed(room, client.opened.session))["owner"] == "admin"
+
+    async def test_the_room_is_told_where_there_is_one(self, room, command):
+        made = await operator(room, "POST", "keys", {"name": "anna", "rooms": ["algebra-1"]}, 201)
+        pupil = {"Authorization": f"Bearer {made['key']}"}
+        async with session(room, headers=pupil) as client, session(room) as other:
+            assert (await listed(room, client.opened.session))["room"] == "algebra-1"
+            assert (await listed(room, other.opened.session))["room"] is None
+            _, text, _ = await command("ps")
+            head, *rows = [line.split() for line in text.splitlines()]
+            rooms = {row[0]: row[head.index("ROOM")] for row in rows}
+            assert rooms[client.opened.session] == "algebra-1"
+            assert rooms[other.opened.session] == "-"
 
     async def test_who_is_away_is_away(self, room):
         async with session(room, keep=True) as client:
@@ -410,26 +435,15 @@ class TestLong:
 
 
 class TestCommands:
-    @pytest.fixture
-    def command(self, room, monkeypatch, capfd):
-        monkeypatch.setenv("CODERUNNER_URL", room.url)
-        monkeypatch.setenv("CODERUNNER_KEY", KEY)
-
-        async def call(*words: str) -> tuple[int, str, str]:
-            code = await asyncio.to_thread(cli.main, words)
-            return code, *capfd.readouterr()
-
-        return call
-
     async def test_sessions_are_listed_noticed_and_ended(self, room, command):
         async with session(room, keep=True) as client:
             name = client.opened.session
             code, text, _ = await command("ps")
             assert code == 0
             head, *rows = text.splitlines()
-            assert head.split()[:4] == ["SESSION", "OWNER", "LANGUAGE", "STATE"]
+            assert head.split()[:5] == ["SESSION", "OWNER", "ROOM", "LANGUAGE", "STATE"]
             (row,) = [one.split() for one in rows if name in one]
-            assert row[1:4] == ["127.0.0.1", "python", "idle"]
+            assert row[1:5] == ["127.0.0.1", "-", "python", "idle"]
             code, text, _ = await command("ps", "--json")
             assert name in [one["session"] for one in json.loads(text)["sessions"]]
             assert (await command("notice", name, "back", "soon"))[:2] == (0, f"{name}: sent to 1\n")

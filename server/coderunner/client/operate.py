@@ -123,7 +123,8 @@ async def _ps(operator: Operator, arguments: argparse.Namespace) -> None:
     if arguments.json:
         print(text)
         return
-    head = ["SESSION", "OWNER", "LANGUAGE", "STATE", "AGE", "CPU", "MEMORY", "OUTPUT", "CLIENTS", "GROUP"]
+    head = ["SESSION", "OWNER", "ROOM", "LANGUAGE", "STATE", "AGE", "CPU", "MEMORY", "OUTPUT", "CLIENTS"]
+    head.append("GROUP")
     rows = [head, *(_row(one) for one in found.sessions)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
     for row in rows:
@@ -138,8 +139,8 @@ def _row(one: a.LiveSession) -> list[str]:
     memory = "?" if one.memory_bytes is None else _size(one.memory_bytes)
     owner = one.owner or one.address
     clients = f"{one.attachments}{' +operator' if one.watched else ''}"
-    cells = [one.session, owner, one.language, one.state, _age(one.age_s), cpu, memory, rate, clients]
-    return ["".join(c for c in cell if c.isprintable()) for cell in [*cells, one.group or "-"]]
+    cells = [one.session, owner, one.room or "-", one.language, one.state, _age(one.age_s), cpu, memory, rate]
+    return ["".join(c for c in cell if c.isprintable()) for cell in [*cells, clients, one.group or "-"]]
 
 
 def _size(count: float) -> str:

@@ -111,15 +111,16 @@ class MakeKey(Struct, frozen=True):
 class LiveSession(Struct, frozen=True):
     """A live session, as the operator sees it.
 
-    `owner`: who opened it, null without a credential. `state`: `running` while a program or shell runs,
-    `idle`, or `away` while no client is attached. `age_s`: seconds since its opening. `cpu_percent`: of one
-    processor, in the last seconds. `output_rate`: bytes a second of all programs. What cannot be read on
-    this machine is null.
+    `owner`: who opened it, null without a credential. `room`: whose teachers may watch it, or null. `state`:
+    `running` while a program or shell runs, `idle`, or `away` while no client is attached. `age_s`: seconds
+    since its opening. `cpu_percent`: of one processor, in the last seconds. `output_rate`: bytes a second of
+    all programs. What cannot be read on this machine is null.
     """
 
     session: str
     owner: str | None
     address: str
+    room: str | None
     language: str
     state: Annotated[str, one_of(("running", "idle", "away"))]
     opened: float

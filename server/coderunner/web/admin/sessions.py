@@ -101,6 +101,7 @@ def _view(session: Session, used: Use) -> LiveSession:
         session=session.id,
         owner=record.principal,
         address=record.address,
+        room=record.room,
         language=record.language,
         state="away" if not others else "running" if channels.busy else "idle",
         opened=round(record.opened, 3),
