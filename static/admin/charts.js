@@ -12,17 +12,26 @@ const times = (/** @type {string} */ kind) => [
   { name: '95%', of: (/** @type {any} */ point) => point[kind].p95 },
 ];
 /** A line for each name that any point has, those with most first. @returns {(points: any[]) => Line[]} */
-const table = (/** @type {string} */ kind, most = 6) => (points) => {
+const table = (/** @type {string} */ kind, most = 6, told = (/** @type {string} */ name) => name.replaceAll('_', ' ')) => (points) => {
   /** @type {Map<string, number>} */ const sums = new Map();
   for (const point of points) for (const [name, value] of Object.entries(point[kind])) sums.set(name, (sums.get(name) ?? 0) + Number(value));
   const names = [...sums].sort((one, other) => other[1] - one[1]).slice(0, most).map(([name]) => name);
-  return names.map((name) => ({ name: name.replaceAll('_', ' '), of: (point) => point[kind][name] ?? 0 }));
+  return names.map((name) => ({ name: told(name), of: (point) => (Object.hasOwn(point[kind], name) ? point[kind][name] : 0) }));
 };
+
+/** The rooms with most sessions, and all others together. @returns {Line[]} */
+function rooms(/** @type {any[]} */ points, most = 5) {
+  const lines = table('rooms', most, (name) => name)(points);
+  const shown = new Set(lines.map((line) => line.name));
+  const others = (/** @type {any} */ point) => Object.entries(point.rooms).reduce((sum, [name, sessions]) => (shown.has(name) ? sum : sum + Number(sessions)), point.other_rooms);
+  return points.some((point) => others(point)) ? [...lines, { name: 'other rooms', of: others }] : lines;
+}
 
 /** @type {Chart[]} */
 const CHARTS = [
   { title: 'Sessions', unit: 'at one time', show: count, lines: [{ name: 'live', of: (point) => point.sessions }, { name: 'waiting', of: (point) => point.waiting }] },
   { title: 'Use by language', unit: 'sessions at one time', show: count, lines: table('live') },
+  { title: 'Use by room', unit: 'sessions at one time', show: count, lines: rooms },
   { title: 'Start of a session', unit: 'from its slot', show: ms, lines: times('start') },
   { title: 'First byte of a program', unit: 'from its start', show: ms, lines: times('first_byte') },
   { title: 'Echo of a key', unit: 'at the server', show: ms, lines: times('echo') },

@@ -154,7 +154,9 @@ def test_a_session_is_listed_watched_told_something_and_ended(
     expect(user.page.locator("body")).to_contain_text("ended by the operator: mining coins")
 
 
-def test_the_room_of_a_session_is_shown(open_tab: Callable[..., Tab], server: Server, user: Tab) -> None:
+def test_the_room_of_a_session_is_shown_and_charted(
+    open_tab: Callable[..., Tab], server: Server, user: Tab
+) -> None:
     pupil = signed_in(open_tab, server, bearer(key_of(server, "anna", "algebra-1")))
     pupil.run(PROGRAM)
     pupil.sees("ready")
@@ -162,6 +164,9 @@ def test_the_room_of_a_session_is_shown(open_tab: Callable[..., Tab], server: Se
     for tab, room in ((pupil, "algebra-1"), (user, "–")):
         live = row(page, "session-rows", session_of(tab))
         expect(live.locator("[data-label=Room]")).to_have_text(room)
+    go(page, "overview")
+    chart = page.locator(".chart[data-title='Use by room']").get_by_role("img")
+    expect(chart).to_have_attribute("aria-label", "Use by room: algebra-1 1")
 
 
 def test_who_waits_and_what_is_held_ready(open_tab: Callable[..., Tab], server: Server, user: Tab) -> None:

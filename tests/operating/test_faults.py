@@ -59,7 +59,7 @@ async def test_faults_at_reading_what_was_kept(caplog, monkeypatch, tmp_path):
         await run(self)
 
     monkeypatch.setattr(History, "run", once)
-    history = History(tmp_path / "one.history", lambda: (0, 0, {}))
+    history = History(tmp_path / "one.history", lambda: (0, 0, {}, {}))
     room = SimpleNamespace(load_tests=LoadTests(tmp_path / "one.load-tests", ""), history=history)
     async with contextlib.AsyncExitStack() as stack:
         owner = await stack.enter_async_context(Tasks("server"))

@@ -13,10 +13,20 @@ import pytest
 
 from coderunner import metrics
 from coderunner.operating import history
-from coderunner.operating.history import DAY, HOUR, MINUTE, History, Point, added, thinned, times_of
+from coderunner.operating.history import (
+    DAY,
+    HOUR,
+    MAX_ROOMS,
+    MINUTE,
+    History,
+    Point,
+    added,
+    thinned,
+    times_of,
+)
 from tests.harness import eventually
 
-NOTHING = (0, 0, {})
+NOTHING = (0, 0, {}, {})
 
 
 @contextlib.asynccontextmanager
@@ -52,9 +62,36 @@ def test_points_are_added_up_and_levels_are_the_highest():
 
 
 def test_a_line_is_read_as_it_was_written():
-    one = point(1000, ended={"client": 2}, runs={"python": 7}, live={"c": 1}, resumes=3)
+    one = point(
+        1000, ended={"client": 2}, runs={"python": 7}, live={"c": 1}, resumes=3, rooms={"a": 2}, other_rooms=5
+    )
     one.buckets["start"][15] = 4
     assert Point.read(one.line()) == one
+
+
+def test_a_line_of_an_earlier_version_has_no_rooms():
+    one = Point.read(b'{"t":60,"s":60,"n":1,"w":0,"l":{"c":1}}')
+    assert (one.live, one.rooms, one.other_rooms) == ({"c": 1}, {}, 0)
+
+
+def test_of_many_rooms_those_with_most_are_told_apart():
+    many = {f"small-{n}": 1 for n in range(40)} | {"big": 9}
+    rooms, others = history.highest([(many, 0)])
+    assert len(rooms) == MAX_ROOMS
+    assert (rooms["big"], sum(rooms.values()) + others) == (9, 49)
+    rooms, others = history.highest([(rooms, others), ({"big": 1, "bigger": 30}, 3)])
+    assert (rooms["big"], rooms["bigger"], len(rooms)) == (9, 30, MAX_ROOMS)
+    assert others == 40 - (MAX_ROOMS - 2), "what was most at one time"
+
+
+def test_rooms_are_bounded_however_many_points_are_added_up():
+    points = [point(n * MINUTE, rooms={f"room-{n}-{k}": k + 1 for k in range(MAX_ROOMS)}) for n in range(60)]
+    (hour,) = added(points, HOUR)
+    assert set(hour.rooms.values()) == {MAX_ROOMS}
+    assert len(hour.rooms) == MAX_ROOMS
+    # At no minute there were more sessions than these in rooms that are not shown.
+    assert hour.other_rooms == sum(range(MAX_ROOMS + 1))
+    assert len(hour.line()) < 2000
 
 
 @pytest.mark.parametrize(
@@ -83,7 +120,7 @@ def test_minutes_become_hours_and_what_is_old_is_dropped():
 
 async def test_what_is_counted_is_there_at_once_and_after_a_restart(tmp_path):
     file = tmp_path / "one.history"
-    first = History(file, lambda: (2, 1, {"python": 2}))
+    first = History(file, lambda: (2, 1, {"python": 2}, {"algebra": 1}))
     metrics.sessions_ended.labels("client").inc()
     metrics.open_seconds.labels("yes").observe(0.02)
     metrics.resumes.labels("watch").inc()
@@ -91,6 +128,7 @@ async def test_what_is_counted_is_there_at_once_and_after_a_restart(tmp_path):
     seen = now.figures()
     assert (seen.sessions, seen.waiting, seen.resumes, seen.opened) == (2, 1, 1, 1)
     assert seen.ended == {"client": 1}
+    assert (seen.live, seen.rooms, seen.other_rooms) == ({"python": 2}, {"algebra": 1}, 0)
     assert seen.start.p50 == 15.0
     await first.keep()
     earlier = point(int(time.time()) - HOUR, ended={"client": 4})
@@ -98,6 +136,7 @@ async def test_what_is_counted_is_there_at_once_and_after_a_restart(tmp_path):
     async with reading(History(file, lambda: NOTHING), earlier.t) as second:
         assert sum(one.resumes for one in second.since(0, DAY)) == 1
         assert sum(one.ended["client"] for one in second.since(0, DAY)) == 5
+        assert second.since(0, DAY)[-1].rooms == {"algebra": 1}
     assert file.stat().st_mode & 0o077 == 0
 
 
@@ -127,3 +166,17 @@ def test_the_report_has_a_line_a_day_of_numbers():
     assert row["day"] == "2024-10-04"
     assert (row["minutes"], row["runs"], row["runs_c"], row["runs_python"]) == ("1440", "5", "4", "0")
     assert (row["ended_client"], row["ended_evicted"], row["echo_p50_ms"]) == ("3", "0", "")
+
+
+def test_the_report_has_the_rooms_with_most_sessions():
+    small = {f"small-{n:02}": 1 for n in range(MAX_ROOMS)}
+    days = [
+        point(20_000 * DAY, DAY, rooms=small, other_rooms=2).figures(),
+        point(20_001 * DAY, DAY, rooms={"algebra_1": 30}).figures(),
+    ]
+    one, two = csv.DictReader(io.StringIO(history.report(days, (), ())))
+    rooms = [name for name in one if name.startswith("most_sessions_room_")]
+    assert len(rooms) == MAX_ROOMS
+    assert (one["most_sessions_room_algebra_1"], two["most_sessions_room_algebra_1"]) == ("0", "30")
+    assert (one["most_sessions_room_small-00"], two["most_sessions_room_small-00"]) == ("1", "0")
+    assert (one["most_sessions_other_rooms"], two["most_sessions_other_rooms"]) == ("3", "0")

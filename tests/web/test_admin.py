@@ -160,7 +160,7 @@ class TestSessions:
         async with session(room, headers=OPERATOR) as client:
             assert (await listed(room, client.opened.session))["owner"] == "admin"
 
-    async def test_the_room_is_told_where_there_is_one(self, room, command):
+    async def test_the_room_is_told_and_counted(self, room, command):
         made = await operator(room, "POST", "keys", {"name": "anna", "rooms": ["algebra-1"]}, 201)
         pupil = {"Authorization": f"Bearer {made['key']}"}
         async with session(room, headers=pupil) as client, session(room) as other:
@@ -171,6 +171,9 @@ class TestSessions:
             rooms = {row[0]: row[head.index("ROOM")] for row in rows}
             assert rooms[client.opened.session] == "algebra-1"
             assert rooms[other.opened.session] == "-"
+            assert (await operator(room, "GET", "history?hours=1"))["points"][-1]["rooms"] == {"algebra-1": 1}
+            _, text, _ = await command("report", "--days", "1", "--json")
+            assert json.loads(text)[-1]["most_sessions_room_algebra-1"] == 1
 
     async def test_who_is_away_is_away(self, room):
         async with session(room, keep=True) as client:

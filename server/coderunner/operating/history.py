@@ -33,6 +33,7 @@ FINE_SECONDS = 2 * DAY  # for which minutes are kept
 KEPT_SECONDS = 62 * DAY  # for which hours are kept
 MAX_BYTES = 32 * 1024 * 1024  # of the file that are read; it has about 3 MB
 MAX_POINTS = 300  # of a chart
+MAX_ROOMS = 20  # of a point, and of the report, that are told apart: names are up to 64 characters long
 KINDS = {
     "start": (metrics.open_seconds, metrics.SLOW),
     "first_byte": (metrics.first_byte_seconds, metrics.SLOW),
@@ -46,7 +47,8 @@ KINDS = {
 @dataclass(slots=True)
 class Point:
     """Counts of a stretch of time. `t`: when it begins, seconds since 1970; `seconds`: its length. `buckets`:
-    by kind and index of the histogram's bucket."""
+    by kind and index of the histogram's bucket. `rooms`: the most sessions at one time in each, of at most
+    MAX_ROOMS; `other_rooms`: the same of all others together."""
 
     t: int
     seconds: int = 0
@@ -57,10 +59,12 @@ class Point:
     ended: Counts[str] = field(default_factory=Counts)
     runs: Counts[str] = field(default_factory=Counts)
     live: Counts[str] = field(default_factory=Counts)
+    rooms: Counts[str] = field(default_factory=Counts)
+    other_rooms: int = 0
     buckets: dict[str, Counts[int]] = field(default_factory=lambda: {kind: Counts() for kind in KINDS})
 
     def add(self, other: Point) -> None:
-        """Adds the counts of another stretch of time."""
+        """Adds the counts of another stretch of time, all but those of its rooms."""
         self.t = min(self.t, other.t)
         self.seconds += other.seconds
         self.sessions, self.waiting = max(self.sessions, other.sessions), max(self.waiting, other.waiting)
@@ -76,8 +80,8 @@ class Point:
     def line(self) -> bytes:
         """The point as it is stored."""
         found = {"t": self.t, "s": self.seconds, "n": self.sessions, "w": self.waiting}
-        numbers = {"f": self.failed, "r": self.resumes}
-        tables = {"e": self.ended, "u": self.runs, "l": self.live}
+        numbers = {"f": self.failed, "r": self.resumes, "o": self.other_rooms}
+        tables = {"e": self.ended, "u": self.runs, "l": self.live, "m": self.rooms}
         kinds = {kind: {str(k): v for k, v in counts.items()} for kind, counts in self.buckets.items()}
         rest = {name: one for name, one in {**numbers, **tables, **kinds}.items() if one}
         return orjson.dumps({**found, **rest}) + b"\n"
@@ -87,10 +91,12 @@ class Point:
         """The point in a line. Raises ValueError, TypeError, KeyError."""
         one = orjson.loads(line)
         buckets = {kind: Counts({int(k): int(v) for k, v in one.get(kind, {}).items()}) for kind in KINDS}
-        ended, runs, live = (Counts({str(k): int(v) for k, v in one.get(name, {}).items()}) for name in "eul")
+        ended, runs, live, rooms = (
+            Counts({str(k): int(v) for k, v in one.get(name, {}).items()}) for name in "eulm"
+        )
         t, seconds, sessions, waiting = (int(one[name]) for name in "tsnw")
-        failed, resumes = int(one.get("f", 0)), int(one.get("r", 0))
-        return cls(t, seconds, sessions, waiting, failed, resumes, ended, runs, live, buckets)
+        failed, resumes, others = (int(one.get(name, 0)) for name in "fro")
+        return cls(t, seconds, sessions, waiting, failed, resumes, ended, runs, live, rooms, others, buckets)
 
     def figures(self) -> Figures:
         """The point for the operator."""
@@ -98,8 +104,31 @@ class Point:
         return Figures(
             t=self.t, seconds=self.seconds, sessions=self.sessions, waiting=self.waiting,
             opened=times["start"].count, failed=self.failed, resumes=self.resumes, ended=dict(self.ended),
-            runs=dict(self.runs), live=dict(self.live), **times,
+            runs=dict(self.runs), live=dict(self.live), rooms=dict(self.rooms), other_rooms=self.other_rooms,
+            **times,
         )  # fmt: skip
+
+
+def busiest(rooms: Mapping[str, int]) -> list[str]:
+    """The MAX_ROOMS rooms with most sessions."""
+    return sorted(rooms, key=lambda name: (-rooms[name], name))[:MAX_ROOMS]
+
+
+def highest(looks: Sequence[tuple[Mapping[str, int], int]]) -> tuple[Counts[str], int]:
+    """The most sessions of the busiest rooms, and of all others together. `looks`: the same at several times.
+
+    All at once: after the busiest of each look alone, it would not be known what lived at one time."""
+    most: Counts[str] = Counts()
+    for rooms, _ in looks:
+        most |= Counts(rooms)
+    shown = busiest(most)
+    others = max((_others(rooms, more, shown) for rooms, more in looks), default=0)
+    return Counts({name: most[name] for name in shown}), others
+
+
+def _others(rooms: Mapping[str, int], others: int, shown: Sequence[str]) -> int:
+    """Sessions of all rooms but those that are shown. `others`: of rooms that are not among `rooms`."""
+    return others + sum(count for name, count in rooms.items() if name not in shown)
 
 
 def times_of(counts: Mapping[int, int], bounds: Sequence[float]) -> Times:
@@ -162,13 +191,17 @@ def _table(counter: Counter, label: str) -> Counts[str]:
     return found
 
 
+Levels = tuple[int, int, Mapping[str, int], Mapping[str, int]]
+
+
 class History:
     """The points, and the task that makes them.
 
-    `file`: where they are kept. `levels`: returns (sessions, requests that wait, sessions by language).
+    `file`: where they are kept. `levels`: returns (sessions, requests that wait, sessions by language,
+    sessions by room).
     """
 
-    def __init__(self, file: Path, levels: Callable[[], tuple[int, int, Mapping[str, int]]]) -> None:
+    def __init__(self, file: Path, levels: Callable[[], Levels]) -> None:
         self._file = file
         self._levels = levels
         self._points: list[Point] = []
@@ -190,10 +223,11 @@ class History:
                 await self.keep()
 
     def _look(self) -> None:
-        sessions, waiting, live = self._levels()
+        sessions, waiting, live, rooms = self._levels()
         point = self._open
         point.sessions, point.waiting = max(point.sessions, sessions), max(point.waiting, waiting)
         point.live |= Counts(live)
+        point.rooms, point.other_rooms = highest([(point.rooms, point.other_rooms), (rooms, 0)])
 
     async def keep(self) -> None:
         """Keeps what was counted since the last point, in memory and in the file."""
@@ -215,7 +249,7 @@ class History:
         return Point(
             point.t, max(1, int(time.time()) - point.t), point.sessions, point.waiting,
             now.failed - before.failed, now.resumes - before.resumes, now.ended - before.ended,
-            now.runs - before.runs, Counts(point.live),
+            now.runs - before.runs, Counts(point.live), Counts(point.rooms), point.other_rooms,
             {kind: now.buckets[kind] - before.buckets[kind] for kind in KINDS},
         )  # fmt: skip
 
@@ -246,9 +280,13 @@ class History:
 def added(points: Iterable[Point], step: int) -> list[Point]:
     """The points added up: one for each multiple of `step` in which there are any."""
     found: dict[int, Point] = {}
+    rooms: dict[int, list[tuple[Mapping[str, int], int]]] = {}
     for one in points:
         begin = one.t - one.t % step
         found.setdefault(begin, Point(begin)).add(one)
+        rooms.setdefault(begin, []).append((one.rooms, one.other_rooms))
+    for begin, looks in rooms.items():
+        found[begin].rooms, found[begin].other_rooms = highest(looks)
     return [found[begin] for begin in sorted(found)]
 
 
@@ -300,11 +338,17 @@ def _write(file: Path, data: bytes, mode: str) -> None:
 
 
 def report(points: Sequence[Figures], reasons: Sequence[str], languages: Sequence[str]) -> str:
-    """The daily report as CSV: a line a day (UTC). All its values are numbers."""
+    """The daily report as CSV: a line a day (UTC). All its values are numbers. It has the MAX_ROOMS rooms
+    with most sessions on one of the days."""
     kinds = ("start", "first_byte", "echo", "queue_wait")
     head = ["day", "minutes", "sessions_opened", "openings_failed", "most_sessions", "most_waiting", "runs"]
     head += ["resumes", *(f"{kind}_{name}_ms" for kind in kinds for name in ("p50", "p95"))]
     head += [f"ended_{reason}" for reason in reasons] + [f"runs_{name}" for name in languages]
+    most: Counts[str] = Counts()
+    for one in points:
+        most |= Counts(one.rooms)
+    rooms = busiest(most)
+    head += ["most_sessions_other_rooms", *(f"most_sessions_room_{name}" for name in rooms)]
     lines: list[list[Any]] = [head]
     for one in points:
         times: list[Any] = [getattr(getattr(one, kind), name) for kind in kinds for name in ("p50", "p95")]
@@ -315,6 +359,7 @@ def report(points: Sequence[Figures], reasons: Sequence[str], languages: Sequenc
                 *("" if value is None else value for value in times),
                 *(one.ended.get(reason, 0) for reason in reasons),
                 *(one.runs.get(name, 0) for name in languages),
+                _others(one.rooms, one.other_rooms, rooms), *(one.rooms.get(name, 0) for name in rooms),
             ]
         )  # fmt: skip
     return "".join(",".join(str(value) for value in line) + "\r\n" for line in lines)

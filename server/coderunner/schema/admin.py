@@ -378,7 +378,8 @@ class Figures(Struct, frozen=True):
     """Figures of a stretch of time, which begins at `t` and is `seconds` long.
 
     `sessions`, `waiting`: the most at one time. `opened`, `resumes`: how many. `ended`: by reason. `runs`,
-    `live`: programs that ended, and the most sessions at one time, by language.
+    `live`: programs that ended, and the most sessions at one time, by language. `rooms`: the most sessions at
+    one time, of the rooms with most of them; `other_rooms`: of all other rooms together.
     """
 
     t: int
@@ -391,6 +392,8 @@ class Figures(Struct, frozen=True):
     ended: dict[str, int]
     runs: dict[str, int]
     live: dict[str, int]
+    rooms: dict[str, int]
+    other_rooms: int
     start: Times
     first_byte: Times
     echo: Times

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from coderunner.config import Settings
 from coderunner.engine.docker import DockerEngine
 from coderunner.fleet.registry import Registry
 from coderunner.fleet.usage import Usage
-from coderunner.operating.history import History
+from coderunner.operating.history import History, Levels
 from coderunner.operating.images import Jobs, Say
 from coderunner.operating.loadtests import LoadTests
 from coderunner.operating.records import Records
@@ -61,12 +62,12 @@ def room_of(
 ) -> Room:
     """Makes the operator's parts. `folder`: where they keep their files."""
 
-    def levels() -> tuple[int, int, dict[str, int]]:
-        live: dict[str, int] = {}
-        for session in list(registry.sessions.values()):
-            live[session.language.name] = live.get(session.language.name, 0) + 1
+    def levels() -> Levels:
+        sessions = list(registry.sessions.values())
+        live = Counter(one.language.name for one in sessions)
+        rooms = Counter(one.record.room for one in sessions if one.record.room is not None)
         stats = registry.queue.stats()
-        return stats.active, stats.queued, live
+        return stats.active, stats.queued, live, rooms
 
     name = settings.instance_name
     return Room(
