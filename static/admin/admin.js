@@ -1,7 +1,9 @@
 // The operator's page: who is there, which section is shown, and what it is filled with again and again.
 import '../app/policy.js'; // before any library makes a style
+import { world } from '../app/browser.js';
 import { el } from '../app/dom.js';
-import { bearer, forgetKey, keepKey } from '../app/key.js';
+import { bearer, credential, forgetKey, keepKey } from '../app/key.js';
+import { signInAtProvider } from '../app/sign-in.js';
 import { ask, Refusal, save } from './api.js';
 import { drawCharts } from './charts.js';
 import { drawKeys, setUpKeys } from './keys.js';
@@ -100,6 +102,16 @@ function login(/** @type {string} */ why) {
   at('login').hidden = false;
   at('key').value = '';
   at('key').focus();
+  offer();
+}
+
+/** What there is to sign in with, and what to leave. Who cannot be asked asks for a key alone. */
+async function offer() {
+  const who = await world.fetch(world.api('api/identity'), { headers: credential(), cache: 'no-store' }).then((answer) => answer.json(), () => null);
+  at('provider').hidden = !who?.ways?.includes('oidc');
+  const signedIn = !bearer() && (who?.how === 'oidc' || who?.how === 'lti');
+  at('leave').hidden = !bearer() && !signedIn;
+  at('leave').textContent = signedIn ? `Sign out (${who.name})` : 'Forget the key';
 }
 
 async function enter() {
@@ -117,7 +129,7 @@ async function enter() {
   problem('');
   at('login').hidden = true;
   at('room').hidden = false;
-  at('leave').hidden = !bearer();
+  offer();
   turn();
 }
 
@@ -126,7 +138,15 @@ at('login').addEventListener('submit', (/** @type {Event} */ event) => {
   keepKey(at('key').value.trim());
   enter();
 });
-at('leave').addEventListener('click', () => login(''));
+at('provider').addEventListener('click', signInAtProvider);
+at('leave').addEventListener('click', async () => {
+  try {
+    if (!bearer()) await world.fetch(world.api('auth/logout'), { method: 'POST' });
+    login('');
+  } catch {
+    problem('The server does not answer.');
+  }
+});
 at('hours').addEventListener('change', () => {
   charted = 0;
   draw();

@@ -18,6 +18,7 @@ from tests.browser.test_accessible import check
 from tests.browser.test_room_choice import signed_in
 from tests.harness import Server, running_server, wait_until
 from tests.web.test_identity import bearer
+from tests.web.test_sign_in import Place, beside_a_provider
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(180)]
 
@@ -105,6 +106,7 @@ def test_only_an_operators_key_opens_it(open_tab: Callable[..., Tab], server: Se
     page = tab.open().page
     expect(page.locator("#login")).to_be_visible()
     expect(page.locator("#room")).to_be_hidden()
+    expect(page.locator("#provider")).to_be_hidden()  # this server has none
     page.get_by_label("The operator's key").fill("wrong-key-of-nobody")
     page.get_by_role("button", name="Enter").click()
     expect(page.locator("#problem")).to_have_text("That is not an operator’s key or sign-in.")
@@ -115,6 +117,59 @@ def test_only_an_operators_key_opens_it(open_tab: Callable[..., Tab], server: Se
     page.get_by_role("button", name="Forget the key").click()
     expect(page.locator("#login")).to_be_visible()
     assert page.evaluate("Object.values(sessionStorage).join()").find(KEY) == -1
+
+
+@pytest.fixture(scope="module")
+def school(tmp_path_factory) -> Iterator[Place]:
+    with beside_a_provider(tmp_path_factory.mktemp("school"), ADMIN_KEY=KEY) as one:
+        yield one
+
+
+def through_provider(tab: Tab, place: Place, user: str) -> Page:
+    """Signs in at the provider, from the page and back."""
+    page = tab.page
+    page.get_by_role("button", name="Sign in with your account").click()
+    page.wait_for_url(f"{place.provider}/**")
+    page.fill("[name=login]", user)
+    page.fill("[name=password]", "x")
+    page.click("[type=submit]")
+    page.click("text=Continue")
+    page.wait_for_url(f"{place.server.url}**")
+    return page
+
+
+def test_an_operator_signs_in_with_an_account(open_tab: Callable[..., Tab], school: Place) -> None:
+    # Whatever stands in the address, the way back is to this page.
+    tab = open_tab(school.server.url + "admin?next=//evil.example&sign-in=x", load=False)
+    # The provider's own pages ask for their fonts elsewhere.
+    tab.allowed += ["status of 40[13]", r"provider|Refused|favicon|fonts\.googleapis\.com|" + school.provider]
+    tab.open()
+    check(tab, "login")
+    page = through_provider(tab, school, "olga")
+    assert page.url == school.server.url + "admin?next=%2F%2Fevil.example"
+    expect(page.locator("#overview")).to_be_visible()
+    page.get_by_role("button", name="Drain").click()
+    page.get_by_role("button", name="Yes").click()
+    expect(page.locator("#status")).to_contain_text("Draining")  # what changes something is taken, too
+    page.get_by_role("button", name="Take sessions again").click()
+    page.get_by_role("button", name="Yes").click()
+    expect(page.locator("#status")).to_have_text("")
+    page.get_by_role("button", name="Sign out (olga of the test)").click()
+    expect(page.locator("#login")).to_be_visible()
+    expect(page.locator("#room")).to_be_hidden()
+    page.reload()
+    expect(page.locator("#login")).to_be_visible()
+
+
+def test_who_is_no_operator_may_sign_in_as_another(open_tab: Callable[..., Tab], school: Place) -> None:
+    tab = open_tab(school.server.url + "admin", load=False)
+    tab.allowed += ["status of 40[13]", r"provider|Refused|favicon|fonts\.googleapis\.com|" + school.provider]
+    page = through_provider(tab.open(), school, "alice")
+    expect(page.locator("#problem")).to_have_text("That is not an operator’s key or sign-in.")
+    expect(page.locator("#room")).to_be_hidden()
+    page.get_by_role("button", name="Sign out (alice of the test)").click()
+    expect(page.locator("#leave")).to_be_hidden()
+    expect(page.locator("#provider")).to_be_visible()
 
 
 def test_a_session_is_listed_watched_told_something_and_ended(

@@ -6,8 +6,10 @@ import re
 import subprocess
 import urllib.parse
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from http.cookies import SimpleCookie
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -29,8 +31,9 @@ class Place:
     provider: str
 
 
-@pytest.fixture(scope="module")
-def place(tmp_path_factory) -> Iterator[Place]:
+@contextmanager
+def beside_a_provider(folder: Path, **settings: str) -> Iterator[Place]:
+    """A provider, and a server whose users sign in there. `settings`: others of the server."""
     port, own = free_port(), free_port()
     redirect = f"http://127.0.0.1:{own}/auth/callback"
     command = ["node", str(ROOT / "tests/identity/provider.mjs"), str(port), redirect]
@@ -39,14 +42,20 @@ def place(tmp_path_factory) -> Iterator[Place]:
         assert process.stdout is not None
         assert any("listening" in line for line in process.stdout), "the provider did not start"
         with running_server(
-            tmp_path_factory.mktemp("sign-in"), ready=("bash",), LANGUAGES="bash", WARM_MAX="1",
-            PORT=str(own), ANONYMOUS="no", OIDC_ISSUER=f"http://127.0.0.1:{port}",
-            OIDC_CLIENT_ID="coderunner", OIDC_CLIENT_SECRET=SECRET,
+            folder, ready=("bash",), LANGUAGES="bash", WARM_MAX="1", PORT=str(own), ANONYMOUS="no",
+            OIDC_ISSUER=f"http://127.0.0.1:{port}", OIDC_CLIENT_ID="coderunner", OIDC_CLIENT_SECRET=SECRET,
+            **settings,
         ) as server:  # fmt: skip
             yield Place(server, f"http://127.0.0.1:{port}")
     finally:
         process.terminate()
         process.wait(20)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory) -> Iterator[Place]:
+    with beside_a_provider(tmp_path_factory.mktemp("sign-in")) as one:
+        yield one
 
 
 async def to_provider(http: aiohttp.ClientSession, place: Place, target: str = "/") -> str:
@@ -206,10 +215,22 @@ async def test_a_code_is_good_once(place, http):
 
 
 @pytest.mark.parametrize(
-    "target", ["https://evil.example/", "//evil.example", "/\\evil.example", "/\t/evil.example"]
-)
+    "target",
+    [
+        "https://evil.example/admin", "//evil.example/admin", "/\\evil.example/admin", "\\\\evil.example",
+        "/\t/evil.example", "%2f%2fevil.example/admin", "https%3a%2f%2fevil.example",
+        "//127.0.0.1@evil.example",
+    ],
+)  # fmt: skip
 async def test_a_sign_in_leads_to_no_other_site(place, http, target):
     assert await signed_in(http, place, target=target) == "/"
+
+
+@pytest.mark.parametrize("target", ["/%2f%2fevil.example", "/%5c%5cevil.example", "/admin/..//evil.example"])
+async def test_what_is_encoded_is_not_decoded_on_the_way_back(place, http, target):
+    at = await signed_in(http, place, target=target)
+    assert at == target
+    assert urllib.parse.urlsplit(urllib.parse.urljoin(place.server.url, at)).netloc in place.server.url
 
 
 async def test_what_is_asked_of_the_provider(place, http):
