@@ -99,9 +99,10 @@ export async function drawLoadTests() {
   }
   cards('load-tests', tests, (/** @type {any} */ test) => {
     const made = test.figures;
+    const state = test.state === 'running' && made.waiting ? `running, ${made.waiting} of ${test.sessions} wait for places` : test.state;
     const errors = Object.entries(made.errors).map(([kind, times]) => `${kind}: ${times}`).join(', ');
     return [
-      el('strong', { textContent: `${test.sessions} sessions for ${test.seconds} s, ${test.language}: ${test.state}` }), el('span', { className: 'hint', textContent: ` ${clock(test.began)}` }),
+      el('strong', { textContent: `${test.sessions} sessions for ${test.seconds} s, ${test.language}: ${state}` }), el('span', { className: 'hint', textContent: ` ${clock(test.began)}` }),
       test.state === 'running' ? el('button', { type: 'button', className: 'text-button', textContent: 'Cancel', on: { click: () => ask('DELETE', `load-tests/${test.id}`).then(drawLoadTests, told) } }) : null,
       test.state === 'running' ? el('progress', { max: 1, value: test.progress, attrs: { 'aria-label': 'Progress' } }) : null,
       el('p', { textContent: `${made.sessions} sessions, ${made.runs} runs, ${made.keys} keys. Median and 95%: open ${pair(made.open)}, first byte ${pair(made.first_byte)}, echo ${pair(made.echo)}.` }),

@@ -386,6 +386,22 @@ def test_a_load_test_has_progress_and_keeps_its_report(open_tab: Callable[..., T
     wait_until(lambda: server.stats()["queue"]["active"] == 0, 30, "its sessions gone")
 
 
+def test_a_load_test_waits_for_places(open_tab: Callable[..., Tab], server: Server, user: Tab) -> None:
+    other = open_tab()
+    other.run(PROGRAM)
+    other.sees("ready")
+    page = at(open_tab, server, "loadtest")
+    page.get_by_label("Sessions at one time").fill("3")
+    page.get_by_label("Seconds").fill("300")
+    page.locator("#load-language").select_option("bash")
+    page.get_by_role("button", name="Start").click()
+    card = page.locator("#load-tests .card").first
+    expect(card).to_contain_text("bash: running, 3 of 3 wait for places", timeout=60_000)
+    page.get_by_role("button", name="Cancel").click()
+    expect(card).to_contain_text("bash: cancelled")
+    expect(card).not_to_contain_text("wait for places")
+
+
 @pytest.mark.parametrize("options", [{"color_scheme": "dark"}, PHONE], ids=["dark", "phone"])
 def test_it_is_accessible_and_as_wide_as_the_screen(
     open_tab: Callable[..., Tab], server: Server, user: Tab, options: dict[str, Any]

@@ -368,6 +368,11 @@ async def _ended(server, job: str):
     return next((one for one in jobs if one["id"] == job and one["state"] != "running"), None)
 
 
+async def _waits_for(server, path: str, count: int) -> bool:
+    figures = (await operator(server, "GET", path))["figures"]
+    return figures["waiting"] == count and figures["sessions"] >= 1
+
+
 @pytest.mark.long
 class TestLong:
     async def test_figures_survive_a_restart(self, tmp_path):
@@ -392,6 +397,25 @@ class TestLong:
                 await eventually(there, 20, "the figures of the server before")
             finally:
                 second.stop()
+
+    async def test_a_load_test_says_that_it_waits_for_places(self, room):
+        async with session(room), session(room):  # all that there are
+            test = await operator(room, "POST", "load-tests", {"sessions": 2, "seconds": 300}, 202)
+            path = f"load-tests/{test['id']}"
+
+            async def waits():
+                told = await operator(room, "GET", path)
+                return told if told["figures"]["waiting"] == 2 else None
+
+            told = await eventually(waits, 60, "both to wait")
+            assert (told["state"], told["figures"]["sessions"]) == ("running", 0)
+        await eventually(lambda: _waits_for(room, path, 0), 60, "a place for both")
+        await operator(room, "DELETE", path, None, 202)
+
+        async def ended():
+            return (await operator(room, "GET", path))["ended"]
+
+        await eventually(ended, 30, "the test's end")
 
     async def test_a_load_test_is_followed_and_its_report_is_kept(self, tmp_path):
         settings = {"ADMIN_KEY": KEY, "LANGUAGES": "python", "WARM_MAX": "2"}

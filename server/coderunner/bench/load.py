@@ -15,6 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import aiohttp
 import msgspec
@@ -38,7 +39,8 @@ CHANNEL_ECHO = 1
 
 @dataclass(slots=True)
 class Measured:
-    """What was measured until now, in milliseconds."""
+    """What was measured until now, in milliseconds. `waiting`: the users for whom the server has no place
+    yet."""
 
     sessions: int = 0
     runs: int = 0
@@ -47,6 +49,7 @@ class Measured:
     first_byte: list[float] = field(default_factory=list)
     echo: list[float] = field(default_factory=list)
     errors: Counter[str] = field(default_factory=Counter)
+    waiting: set[int] = field(default_factory=set)
 
     def fail(self, kind: str) -> None:
         """Counts an error."""
@@ -62,6 +65,7 @@ class Measured:
             first_byte=_times(self.first_byte),
             echo=_times(self.echo),
             errors=dict(self.errors),
+            waiting=len(self.waiting),
         )
 
 
@@ -98,7 +102,7 @@ class Load:
             raise Unexpected(f"the server has no language {self._language!r}")
         began = time.monotonic()
         self._ends = began + self._seconds
-        users = [asyncio.create_task(self._user(), name="load-user") for _ in range(self._sessions)]
+        users = [asyncio.create_task(self._user(n), name="load-user") for n in range(self._sessions)]
         try:
             while users:
                 done, rest = await asyncio.wait(users, timeout=TELL_SECONDS)
@@ -112,28 +116,32 @@ class Load:
             await asyncio.gather(*users, return_exceptions=True)
         return self.measured.figures()
 
-    async def _user(self) -> None:
+    async def _user(self, number: int) -> None:
         while time.monotonic() < self._ends:
             try:
-                await self._session()
+                await self._session(number)
             except Unexpected as error:
                 self.measured.fail(_kind(str(error)))
                 await asyncio.sleep(PAUSE_SECONDS)
             except (aiohttp.ClientError, OSError, TimeoutError) as error:
                 self.measured.fail(type(error).__name__)
                 await asyncio.sleep(PAUSE_SECONDS)
+            finally:
+                self.measured.waiting.discard(number)
 
-    async def _session(self) -> None:
+    async def _session(self, number: int) -> None:
         began = time.monotonic()
-        async with self._visit.session(self._language, patience=PATIENCE_SECONDS) as peer:
+        waits = partial(self.measured.waiting.add, number)
+        async with self._visit.session(self._language, patience=PATIENCE_SECONDS, delayed=waits) as peer:
+            self.measured.waiting.discard(number)
             self.measured.open.append(_since(began))
             self.measured.sessions += 1
             await self._type(peer)
-            number = CHANNEL_ECHO
+            channel = CHANNEL_ECHO
             until = min(self._ends, began + ROUND_SECONDS)
             while True:
-                number += 1
-                await self._run(peer, number)
+                channel += 1
+                await self._run(peer, channel)
                 if time.monotonic() >= until:
                     return
 

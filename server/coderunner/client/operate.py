@@ -190,8 +190,9 @@ async def _loadtest(operator: Operator, arguments: argparse.Namespace) -> int:
             test, text = await operator.ask(a.LoadTest, "GET", f"load-tests/{test.id}")
             if sys.stderr.isatty():
                 made = test.figures
-                line = f"\r{test.progress:4.0%}  {made.sessions} sessions, {made.runs} runs "
-                print(line, end="", file=sys.stderr, flush=True)
+                line = f"{test.progress:4.0%}  {made.sessions} sessions, {made.runs} runs"
+                line += f", {made.waiting} of {test.sessions} wait for places" * bool(made.waiting)
+                print("\r" + line.ljust(70), end="", file=sys.stderr, flush=True)
     except asyncio.CancelledError:
         test, text = await operator.ask(a.LoadTest, "DELETE", f"load-tests/{test.id}")
     if sys.stderr.isatty():

@@ -90,6 +90,7 @@ class Peer:
         self.on_output: Callable[[codec.OutputFrame], None] | None = None
         self.on_gap: Callable[[m.Gap], None] | None = None
         self.on_opened: Callable[[m.Opened], None] | None = None
+        self.on_queued: Callable[[], None] | None = None
         self._told: frozenset[int] = frozenset()  # the channels whose cursor the server was told
         self._broken: str | None = None
         self._news = asyncio.Event()
@@ -188,6 +189,9 @@ class Peer:
                 self.opened = message
                 if self.on_opened is not None:
                     self.on_opened(message)
+            case m.Queued():
+                if self.on_queued is not None:
+                    self.on_queued()
             case m.Attached():
                 for view in message.channels:
                     one = self.channel(view.channel)

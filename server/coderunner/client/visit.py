@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any, Self, TypeVar
 
 import aiohttp
@@ -107,15 +107,21 @@ class Visit:
 
     @contextlib.asynccontextmanager
     async def session(
-        self, language: str = "python", *, patience: float = 0.0, **fields: Any
+        self,
+        language: str = "python",
+        *,
+        patience: float = 0.0,
+        delayed: Callable[[], None] | None = None,
+        **fields: Any,
     ) -> AsyncIterator[Peer]:
         """Opens a session, of which the client has the control; it is ended with the block.
 
-        `patience`: seconds for which retryable refusals are repeated. `fields`: others of `open`. Raises
-        Unexpected.
+        `patience`: seconds for which retryable refusals are repeated. `delayed`: called each time that the
+        server has no place yet: the request is in its queue, or is to be repeated. `fields`: others of
+        `open`. Raises Unexpected.
         """
         async with contextlib.AsyncExitStack() as stack:
-            peer = await self._opened(stack, language, time.monotonic() + patience, fields)
+            peer = await self._opened(stack, language, time.monotonic() + patience, delayed, fields)
             try:
                 yield peer
             finally:
@@ -127,10 +133,16 @@ class Visit:
                             self.forget(peer)
 
     async def _opened(
-        self, stack: contextlib.AsyncExitStack, language: str, deadline: float, fields: dict[str, Any]
+        self,
+        stack: contextlib.AsyncExitStack,
+        language: str,
+        deadline: float,
+        delayed: Callable[[], None] | None,
+        fields: dict[str, Any],
     ) -> Peer:
         while True:
             peer = await stack.enter_async_context(self.connect())
+            peer.on_queued = delayed
             await peer.send(m.Open(language, peer.client, **fields))
             try:
                 await peer.wait(lambda one=peer: one.opened, 60, "session")  # type: ignore[misc]
@@ -141,6 +153,8 @@ class Visit:
                 wait = ((errors and errors[-1].retry_after_ms) or 1000) / 1000
                 if not errors or not errors[-1].retryable or time.monotonic() + wait > deadline:
                     raise
+                if delayed is not None:
+                    delayed()
                 await asyncio.sleep(wait)
 
     @contextlib.asynccontextmanager

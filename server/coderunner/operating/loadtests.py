@@ -108,11 +108,13 @@ class LoadTests:
             message = f"the process did not start: {error}"
         finally:
             self._processes.pop(test.id, None)
-            state = self.one(test.id).state
+            last = self.one(test.id)
+            state, figures = last.state, replace(last.figures, waiting=0)
             state = state if state == "cancelled" else "failed" if message else "done"
             done = {"progress": 1.0} if state == "done" else {}
             message = "" if state == "cancelled" else message
-            ended = self._change(test.id, state=state, message=message, ended=time.time(), **done)
+            news = {"state": state, "message": message, "ended": time.time(), "figures": figures}
+            ended = self._change(test.id, **news, **done)
             log.info("load test ended", extra=fields(test=test.id, state=state, runs=ended.figures.runs))
         await self._keep()
 

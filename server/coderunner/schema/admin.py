@@ -413,7 +413,8 @@ class History(Struct, frozen=True):
 
 
 class LoadFigures(Struct, frozen=True):
-    """What a load test has measured, in milliseconds. `errors`: how often, by code or kind."""
+    """What a load test has measured, in milliseconds. `errors`: how often, by code or kind. `waiting`: how
+    many of its users wait now, because the server has no place for them yet."""
 
     sessions: int = 0
     runs: int = 0
@@ -422,6 +423,7 @@ class LoadFigures(Struct, frozen=True):
     first_byte: Times = Times(0, None, None)
     echo: Times = Times(0, None, None)
     errors: dict[str, int] = {}
+    waiting: int = 0
 
 
 class LoadTest(Struct, frozen=True):
