@@ -378,8 +378,12 @@ class TestLong:
     async def test_figures_survive_a_restart(self, tmp_path):
         settings = {"ADMIN_KEY": KEY, "LANGUAGES": "python", "WARM_MAX": "0"}
         with running_server(tmp_path, **settings) as first:
-            async with session(first) as client:
+            made = await operator(first, "POST", "keys", {"name": "anna", "rooms": ["algebra-1"]}, 201)
+            pupil = {"Authorization": f"Bearer {made['key']}"}
+            async with session(first, headers=pupil) as client:
                 await client.result(1, "print('before')")
+                # What lives now is looked at every few seconds, and by who asks for the figures.
+                assert (await operator(first, "GET", "history?hours=1"))["points"][-1]["rooms"]
 
             async def ended():
                 points = (await operator(first, "GET", "history?hours=1"))["points"]
@@ -392,9 +396,12 @@ class TestLong:
 
                 async def there():
                     points = (await operator(second, "GET", "history?hours=1"))["points"]
-                    return sum(one["runs"].get("python", 0) for one in points) == 1
+                    return sum(one["runs"].get("python", 0) for one in points) == 1 and points
 
-                await eventually(there, 20, "the figures of the server before")
+                points = await eventually(there, 20, "the figures of the server before")
+                rooms = [one["rooms"] for one in points if one["rooms"]]
+                assert rooms
+                assert all(one == {"algebra-1": 1} for one in rooms)
             finally:
                 second.stop()
 
