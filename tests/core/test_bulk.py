@@ -19,7 +19,7 @@ def sent(pacer: Bulk, seconds: float, writers: int, *, keys: bool, size: int = P
             pacer.input("typist", 1, now)
         for number, due in enumerate(free):
             if due <= now:
-                free[number] = now + pacer.delay(str(number), size, now)
+                free[number] = now + pacer.rest(str(number), size, now)
                 total[number] += size
         now += 0.001
     return total
@@ -33,7 +33,7 @@ def test_while_somebody_types_all_programs_together_print_no_more_than_the_rate(
 
 def test_nobody_waits_where_nobody_types() -> None:
     pacer = Bulk(2)
-    assert {pacer.delay("flood", PIECE, now / 1000) for now in range(100)} == {0.0}
+    assert {pacer.rest("flood", PIECE, now / 1000) for now in range(100)} == {0.0}
 
 
 @pytest.mark.parametrize("size", [1, 80, bulk.MIN_BULK_BYTES - 1])
@@ -41,22 +41,22 @@ def test_an_echo_and_a_small_screen_never_wait(size: int) -> None:
     pacer = Bulk(2)
     pacer.input("typist", 1, 0.0)
     for _ in range(100):
-        pacer.delay("flood", PIECE, 0.0)
-    assert pacer.delay("flood", size, 0.0) == 0.0
+        pacer.rest("flood", PIECE, 0.0)
+    assert pacer.rest("flood", size, 0.0) == 0.0
 
 
 def test_what_is_pasted_is_no_typing() -> None:
     pacer = Bulk(2)
     pacer.input("typist", bulk.MAX_KEY_BYTES + 1, 0.0)
-    assert [pacer.delay("flood", PIECE, 0.0) for _ in range(3)] == [0.0] * 3
+    assert [pacer.rest("flood", PIECE, 0.0) for _ in range(3)] == [0.0] * 3
 
 
 def test_output_is_as_fast_as_before_when_nobody_types_any_more() -> None:
     pacer = Bulk(2)
     pacer.input("typist", 1, 0.0)
-    assert [pacer.delay("flood", PIECE, 0.0) for _ in range(3)][-1] > 0
+    assert [pacer.rest("flood", PIECE, 0.0) for _ in range(3)][-1] > 0
     later = 2 * bulk.QUIET_SECONDS
-    assert [pacer.delay("flood", PIECE, later) for _ in range(3)] == [0.0] * 3
+    assert [pacer.rest("flood", PIECE, later) for _ in range(3)] == [0.0] * 3
 
 
 def test_a_large_machine_allows_more_but_not_without_end() -> None:
@@ -70,9 +70,9 @@ def test_a_large_machine_allows_more_but_not_without_end() -> None:
 def test_who_types_a_command_waits_for_what_it_prints_and_others_do_not() -> None:
     pacer = Bulk(2)
     pacer.input("one", 1, 0.0)
-    assert [pacer.delay("one", PIECE, 0.0) for _ in range(3)] == [0.0] * 3
-    assert [pacer.delay("two", PIECE, 0.0) for _ in range(3)][-1] > 0
+    assert [pacer.rest("one", PIECE, 0.0) for _ in range(3)] == [0.0] * 3
+    assert [pacer.rest("two", PIECE, 0.0) for _ in range(3)][-1] > 0
     pacer.input("two", 1, 0.0)
     for _ in range(3):
         pacer.input("one", 1, 0.0)
-    assert pacer.delay("one", PIECE, 0.0) > 0, "another one types, too"
+    assert pacer.rest("one", PIECE, 0.0) > 0, "another one types, too"

@@ -64,14 +64,15 @@ class Socket:
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
         self.takes = True
+        self.resting = False
         self.sent = 0  # how many pieces were sent by `flush`
 
     def ready(self) -> bool:
         return self.takes
 
-    def send_at_hand(self) -> None:
+    def send_at_hand(self, most: int | None = None) -> None:
         self.sent += 1
-        while (frame := self._reader.attachment.at_hand()) is not None:
+        while (frame := self._reader.attachment.at_hand(most)) is not None:
             self._reader.take(frame)
 
 
@@ -127,6 +128,22 @@ class TestAtOnce:
         reader = Reader(world.session.attach(OTHER, "watch", "watch", {}))
         output(world, bytes(60_000))
         await until(lambda: len(reader.output) == 60_000, "the output")
+
+    async def test_an_echo_does_not_wait_for_the_rest_after_another_programs_flood(self):
+        world = await World(Agent()).begin()
+        world.session.on_attached(hello([state(1), state(2)]))
+        reader = Reader(world.control())
+        reader.done.cancel()  # its writer rests
+        reader.attachment.sender = socket = Socket(reader)
+        socket.resting = True
+        channels = world.session.channels
+        channels.begin_reports()
+        channels.on_output(1, 1, 0, bytes(60_000))
+        channels.end_reports()
+        channels.begin_reports()
+        channels.on_output(2, 1, 0, b"k")
+        channels.end_reports()
+        assert [(one.channel, one.payload) for one in reader.of(codec.OutputFrame)] == [(2, b"k")]
 
     async def test_a_socket_that_takes_nothing_leaves_it_to_the_writer(self):
         world, reader, socket = await self.begin()

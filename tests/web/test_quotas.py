@@ -164,7 +164,7 @@ def test_parallel_requests_get_no_more(server):
 
     # Three of a minute; it may be the next one once.
     assert asyncio.run(all_at_once()).count(200) <= 6
-    # Those that were refused once they had a session leave none behind; it would wait for minutes for a client.
+    # Those that were refused once they had a session leave none behind, which would wait for a client.
     wait_until(lambda: server.stats()["queue"]["active"] == 0, 20, "no session that is left")
 
 

@@ -22,7 +22,7 @@ MAX_PROCESSORS = 8  # the event loop is one thread: it can use no more, however 
 
 
 class Bulk:
-    """Says how long each piece of output has to wait.  ``now`` in its methods: seconds of one clock."""
+    """Says how long output rests after each piece.  ``now`` in its methods: seconds of one clock."""
 
     def __init__(self, processors: int) -> None:
         self._rate = BYTES_PER_PROCESSOR * min(processors, MAX_PROCESSORS)
@@ -38,13 +38,12 @@ class Bulk:
             self._other = self._last
         self._last = (session, now)
 
-    def delay(self, session: str, size: int, now: float) -> float:
-        """Seconds that a piece of ``size`` bytes of this session's output has to wait before it is sent.
+    def rest(self, session: str, size: int, now: float) -> float:
+        """Seconds that this session's output in bulk has to rest, as a piece of ``size`` bytes was sent now.
 
-        Pieces are sent in the order in which this is called, so the sessions that print share the rate."""
+        Sessions rest in the order in which this is called, so those that print share the rate."""
         typed = (self._other if self._last[0] == session else self._last)[1]
         if size < MIN_BULK_BYTES or now - typed > QUIET_SECONDS:
             return 0.0
-        begin = max(now, self._free)
-        self._free = begin + size / self._rate
-        return begin - now
+        self._free = max(now, self._free) + size / self._rate
+        return self._free - now

@@ -107,7 +107,11 @@ class Sender(Protocol):
     def ready(self) -> bool:
         """Whether frames can be sent now, without waiting for anything."""
 
-    def send_at_hand(self) -> None:
+    @property
+    def resting(self) -> bool:
+        """Whether output in bulk has to wait, as others type (`core.bulk`)."""
+
+    def send_at_hand(self, most: int | None = None) -> None:
         """Sends all that `Attachment.at_hand` gives; a failure is its own."""
 
 
@@ -211,15 +215,18 @@ class Attachment:
     def flush(self) -> None:
         """Sends what there is in this very call, if it is little and `next` waits; else wakes `next`.
 
-        So a key's echo does not wait for the turn of the task that waits in `next`."""
+        So a key's echo does not wait for the turn of the task that waits in `next`, nor for the end of a rest
+        after the flood of another program in its session."""
         if not self._due:
             return
         self._due = False
         sender = self.sender
         if sender is not None and self._idle and self._is_little() and sender.ready():
             sender.send_at_hand()
-        else:
-            self._wake.set()
+            return
+        self._wake.set()
+        if sender is not None and sender.resting and self.waiting <= LITTLE and sender.ready():
+            sender.send_at_hand(LITTLE)
 
     def end(self, code: int, *, flush: bool = True, last: ServerMessage | None = None) -> None:
         """Ends the attachment with a WebSocket close ``code``, after the queued messages.
@@ -292,14 +299,18 @@ class Attachment:
                 finally:
                     self._idle = False
 
-    def at_hand(self) -> str | bytes | None:
-        """As `next`, without waiting for anything; None when nothing can be sent at once."""
+    def at_hand(self, most: int | None = None) -> str | bytes | None:
+        """As `next`, without waiting for anything; None when nothing can be sent at once.
+
+        ``most``: leaves out channels that have more bytes than that to send."""
         if self._messages:
             return self._next_message()
         if self._left() > 0:
             # The fetch from the agent needs an await, so such channels are left to `next`.
             for channel, cursor in self._turns():
-                if not self._behind(channel, cursor):
+                if self._behind(channel, cursor):
+                    continue
+                if most is None or channel.cache.end - cursor.sent <= most:
                     frame = self._cached(channel, cursor)
                     if frame is not None:
                         return frame

@@ -67,9 +67,9 @@ class Attached:
         """Waits for the next frame for the client; None when the attachment has ended."""
         return await self._attachment.next()
 
-    def at_hand(self) -> str | bytes | None:
-        """The next frame if there is one now, otherwise None."""
-        return self._attachment.at_hand()
+    def at_hand(self, most: int | None = None) -> str | bytes | None:
+        """The next frame if there is one now, otherwise None. `most`: as of `Attachment.at_hand`."""
+        return self._attachment.at_hand(most)
 
     def end(self, code: int, *, flush: bool = True) -> None:
         """Ends the attachment after the queued messages have been sent; `flush`: and output."""

@@ -34,6 +34,7 @@ class Outgoing:
         self._failed = failed
         self._session = ""
         self._attached: Attached | None = None
+        self.resting = False  # after output in bulk, as others type
 
     def attach(self, session: str, attached: Attached) -> None:
         """From now on there is a session, whose id decides how bulk output is delayed."""
@@ -61,24 +62,32 @@ class Outgoing:
         if self._tcp.crowd:
             await self._connections.crowd.turn()
         size = sum(map(len, frames))
-        wait = self._connections.bulk.delay(self._session, size, asyncio.get_running_loop().time())
-        if wait:
-            await asyncio.sleep(wait)  # others type
         metrics.bytes_out.inc(size)
         self._tcp.send(frames)
         await self._tcp.drained()
+        wait = self._connections.bulk.rest(self._session, size, asyncio.get_running_loop().time())
+        if wait:
+            # Others type. Behind the frames and not before them: nothing is held that an echo would overtake.
+            self.resting = True
+            try:
+                await asyncio.sleep(wait)
+            finally:
+                self.resting = False
 
     def ready(self) -> bool:
         """Whether little output can be sent now: neither the peer nor others have to be waited for."""
         return self._tcp.writable and not self._tcp.crowd and not self._socket.closed
 
-    def send_at_hand(self) -> None:
-        """Sends what the attachment has at hand, which is little, where `ready` says so."""
+    def send_at_hand(self, most: int | None = None) -> None:
+        """Sends what the attachment has at hand, which is little, where `ready` says so.
+
+        `most`: as of `Attachment.at_hand`.
+        """
         if self._attached is None:
             return
         try:
             frames: list[str | bytes] = []
-            while (frame := self._attached.at_hand()) is not None:
+            while (frame := self._attached.at_hand(most)) is not None:
                 frames.append(frame)
             if frames:
                 metrics.bytes_out.inc(sum(map(len, frames)))
