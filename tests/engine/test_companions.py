@@ -66,6 +66,10 @@ class Heard:
     def on_attached(self, hello: Hello) -> None:
         self.known = [state.channel for state in hello.channels]
 
+    def begin_reports(self) -> None: ...
+
+    def end_reports(self) -> None: ...
+
     def on_in_ack(self, channel: int, offset: int) -> None: ...
 
     def on_output(self, channel: int, stream: int, offset: int, data: bytes) -> None:

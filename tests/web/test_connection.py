@@ -6,10 +6,13 @@ import asyncio
 from collections.abc import Sequence
 from types import SimpleNamespace
 
+import pytest
 from multidict import CIMultiDict
 
 from coderunner import config
 from coderunner.core import codec
+from coderunner.fleet.registry import Caller
+from coderunner.identity.principal import Principal
 from coderunner.schema import messages as m
 from coderunner.web import connection
 from coderunner.web.tcp import TcpConnection
@@ -46,6 +49,16 @@ class Socket:
 
     async def close(self, *, code: int) -> None:
         pass
+
+
+@pytest.fixture(autouse=True)
+def known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everybody is somebody: the reader does not fail as well."""
+
+    async def caller(*_: object) -> Caller:
+        return Caller("192.0.2.1", "somebody", who=Principal("somebody"))
+
+    monkeypatch.setattr(connection.guard, "caller", caller)
 
 
 async def test_a_writer_that_fails_takes_the_connection_with_it(monkeypatch):
@@ -100,7 +113,7 @@ class Attachment:
         await self._ended.wait()
         return codec.encode_server(self._posted.pop(0)) if self._posted else None
 
-    def at_hand(self) -> None:
+    def at_hand(self, most: int | None = None) -> None:
         return None
 
 
