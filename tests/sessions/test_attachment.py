@@ -310,3 +310,29 @@ class TestControl:
         assert isinstance(messages[0], m.Attached)
         assert len(messages) <= 1025
         await world.close()
+
+
+class TestAnswers:
+    async def test_of_programs_that_were_asked_for_later_an_answer_says_nothing(self):
+        """On a busy loop several answers are read at once, before the later ones are waited for."""
+        world = await World(Agent()).begin()
+        control, first = world.control(), asyncio.Event()
+
+        async def answer(number: int, channels: list[int]) -> tuple[dict[str, Any], bytes]:
+            if number == 1:
+                await first.wait()
+            return {"id": number, "state": state(number), "channels": channels}, b""
+
+        def ask(call: Any, raw: bytes = b"", *, seconds: float = 0.0) -> Any:
+            return answer(call.channel, list(range(1, call.channel + 1)))
+
+        world.container.link.ask = ask  # type: ignore[method-assign]
+        for number in (1, 2, 3):
+            world.run(control, number)
+        channels = world.session.channels
+        await until(lambda: not channels[3].asked and not channels[2].asked, "the later answers")
+        first.set()
+        await until(lambda: not channels[1].asked, "the first answer")
+        await asyncio.sleep(0)
+        assert not world.container.gone.done()
+        assert list(channels) == [1, 2, 3]

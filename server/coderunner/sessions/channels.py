@@ -263,8 +263,11 @@ class Channels:
             started = reports.read(reports.Started, reply, "the answer to 'run'")
             if started.error is None and (started.state is None or started.state.channel != channel.number):
                 raise AgentProtocolError("the answer to 'run' is of another channel")
-            # Ends that were not reported before this answer were not seen by anybody.
-            self._keep_only({*started.channels, channel.number})
+            # Ends that were not reported before this answer were not seen by anybody. Of programs that were
+            # asked for later it says nothing, though their own answers may have been handled already.
+            numbers = list(self.all)
+            later = numbers[numbers.index(channel.number) :] if channel.number in self.all else ()
+            self._keep_only({*started.channels, *later, channel.number})
         except AgentProtocolError as fault:
             self._container.condemn(f"the agent broke its protocol: {fault}")
             return
