@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import functools
 import importlib
 import logging
 import time
+from typing import Any
 
 from aiohttp import web
 from msgspec.structs import asdict
@@ -34,15 +34,17 @@ from coderunner.web.replies import json_reply
 log = logging.getLogger(__name__)
 
 MAX_USED = 200  # callers in an answer
-# By name: it imports SQLAlchemy, which the start does not wait for; when a request comes it is there.
-_STORED = "coderunner.identity.stored"
+
+
+def _stored() -> Any:
+    """`identity.stored`, which imports SQLAlchemy: to be called in the thread of the database alone."""
+    return importlib.import_module("coderunner.identity.stored")
 
 
 async def listing(request: web.Request) -> web.Response:
     """Lists the API keys."""
-    stored = importlib.import_module(_STORED)
     now = time.time()
-    found = await request.app[PARTS].store.read(stored.every)
+    found = await request.app[PARTS].store.read(lambda connection: _stored().every(connection))
     return json_reply(Keys(tuple(_view(key, now) for key in found)))
 
 
@@ -59,8 +61,7 @@ async def make(request: web.Request) -> web.Response:
         raise NotAllowed(
             f"a key can allow no more than the one by which it is made: leave out the scope {beyond[0]}"
         )
-    stored = importlib.import_module(_STORED)
-    await parts.store.write(functools.partial(stored.add, key=key))
+    await parts.store.write(lambda connection: _stored().add(connection, key=key))
     await _known(request)
     log.info("key made", extra=_about(request, key.id, roles=sorted(key.roles), rooms=sorted(key.rooms)))
     return json_reply(MadeKey(key=text, **asdict(_view(key, now))), 201)
@@ -68,10 +69,10 @@ async def make(request: web.Request) -> web.Response:
 
 async def revoke(request: web.Request) -> web.Response:
     """Revokes an API key: it opens nothing any more, and its WebSockets are closed within five seconds."""
-    stored = importlib.import_module(_STORED)
-    which = request.match_info["key"]
-    revoke = functools.partial(stored.revoke, which=which, now=time.time(), by_name=False)
-    if not await request.app[PARTS].store.write(revoke):
+    which, now = request.match_info["key"], time.time()
+    if not await request.app[PARTS].store.write(
+        lambda connection: _stored().revoke(connection, which=which, now=now, by_name=False)
+    ):
         raise NoAddress("there is no such key that is not revoked")
     await _known(request)
     log.info("key revoked", extra=_about(request, which))
@@ -86,7 +87,7 @@ def _about(request: web.Request, ident: str, **more: object) -> dict[str, object
 async def _known(request: web.Request) -> None:
     """Has this server know at once what its next look at the keys would tell it."""
     parts = request.app[PARTS]
-    parts.identity.keys.replace(await parts.store.read(importlib.import_module(_STORED).every))
+    parts.identity.keys.replace(await parts.store.read(lambda connection: _stored().every(connection)))
 
 
 def _view(key: Key, now: float) -> KeyView:
