@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from coderunner.attack.case import UNTRIED, Script
 from coderunner.client import rest
+from coderunner.client.peer import Unexpected
 from coderunner.client.rest import Answer
 
 if TYPE_CHECKING:
     from coderunner.attack.stage import Stage
 
 Events = Callable[[float], Awaitable[list[dict[str, Any]]]]
+LEAST_ROUTES = 60  # that a server describes: there are more
 MISSING = UNTRIED + "needs keys of several roles (--make-keys, on the server's machine)"
 
 
@@ -72,3 +75,17 @@ async def asks(
     return await rest.ask(
         stage.url + path, method=method, body=body, headers={**(shows(key) if key else {}), **sent}
     )
+
+
+async def described(stage: Stage) -> list[tuple[str, str]]:
+    """(method, path) of all routes, from the server's own description; `nobody` in place of each id. Raises
+    Unexpected for a description that has hardly any."""
+    paths = (await asks(stage, "", "api/openapi.json")).document["paths"]
+    found = [
+        (method.upper(), re.sub(r"\{\w+\}", "nobody", path).lstrip("/"))
+        for path, methods in paths.items()
+        for method in methods
+    ]
+    if len(found) < LEAST_ROUTES:
+        raise Unexpected(f"only {len(found)} routes are described")
+    return found

@@ -14,10 +14,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from coderunner.errors import BadMessage
-from coderunner.identity.principal import MAX_ROOMS, USER, Principal, room_name
+from coderunner.identity.principal import MAX_NAME, USER, Principal, room_name
+from coderunner.schema.types import MAX_ROOMS
 
 PREFIX = "crk_"
-MAX_NAME = 100  # characters
 DAY_SECONDS = 86400
 # 12 hexadecimal digits, and 43 characters of base64url for 32 bytes.
 _KEY = re.compile(r"crk_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
@@ -73,7 +73,9 @@ def made(
     `days`: until it expires, None for never. Raises BadMessage."""
     if not 0 < len(name) <= MAX_NAME or not name.isprintable():
         raise BadMessage(f"a key's name has 1 to {MAX_NAME} printable characters")
-    if len(rooms) > MAX_ROOMS or not all(room_name(room) for room in rooms):
+    if len(rooms) > MAX_ROOMS:
+        raise BadMessage(f"a key is for at most {MAX_ROOMS} rooms")
+    if not all(room_name(room) for room in rooms):
         raise BadMessage("a room has up to 64 of A-Z a-z 0-9 _ . -, and begins with a letter or digit")
     # 100 years; far above it, the time could not be shown as a date.
     if days is not None and not 0 < days <= 36500:

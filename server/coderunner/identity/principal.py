@@ -7,12 +7,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from coderunner.errors import NotAllowed, Unauthenticated
+from coderunner.schema.types import MAX_ROOMS, SCOPES
 
 USER, TEACHER, OPERATOR = "user", "teacher", "operator"
 ROLES = (USER, TEACHER, OPERATOR)
-SCOPES = ("session", "run", "metrics", "operate")
-"""What a principal may ask for: sessions over WebSockets; runs and batches over HTTP; `GET /metrics`; what
-only operators may. The scopes of a key can be fewer than those of its roles."""
 _OF_ROLE = {
     USER: frozenset(("session", "run")),
     TEACHER: frozenset(("session", "run")),
@@ -22,7 +20,6 @@ _OF_ROLE = {
 # Connect Core, section 2), in practice a UUID or a number.
 MAX_SUBJECT = 248  # characters of the identifier, without the way of the sign-in
 MAX_NAME = 100  # characters of a name; longer ones are cut
-MAX_ROOMS = 64
 _ROOM = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 

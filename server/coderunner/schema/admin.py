@@ -10,14 +10,13 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from coderunner.schema.answers import QueueBlock, WarmPoolBlock, WorkersBlock
-from coderunner.schema.types import Word, at_most, one_of, text, whole
+from coderunner.schema.types import MAX_ROOMS, SCOPES, Room, Word, at_most, one_of, text, whole
 
 MAX_NOTICE = 500  # characters
 MAX_RECORDS = 1000  # of the log, in one answer
 MAX_HOURS = 24 * 62
 ACTIONS = ("build", "renew", "prune")
 STATES = ("running", "done", "failed", "cancelled")
-SCOPES = ("session", "run", "metrics", "operate")
 LEVELS = ("debug", "info", "warning", "error", "critical")
 MAX_TESTERS = 50
 MAX_TEST_SECONDS = 300
@@ -100,7 +99,7 @@ class MakeKey(Struct, frozen=True):
 
     name: Annotated[str, text(100, minimum=1)]
     roles: Annotated[tuple[Annotated[str, one_of(("teacher", "operator"))], ...], at_most(2)] = ()
-    rooms: Annotated[tuple[Annotated[str, text(64, minimum=1)], ...], at_most(64)] = ()
+    rooms: Annotated[tuple[Room, ...], at_most(MAX_ROOMS)] = ()
     scopes: Annotated[tuple[Annotated[str, one_of(SCOPES)], ...], at_most(4)] = ()
     days: Annotated[float, Meta(gt=0, le=36500)] | None = None
 

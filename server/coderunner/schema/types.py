@@ -15,6 +15,11 @@ MAX_OFFSET = 2**53 - 1
 """The greatest integer that JavaScript represents exactly (Number.MAX_SAFE_INTEGER)."""
 MAX_FILES = 4096
 """The most files in one message."""
+MAX_ROOMS = 64
+"""The most rooms of a principal."""
+SCOPES = ("session", "run", "metrics", "operate")
+"""What a principal may ask for: sessions over WebSockets; runs and batches over HTTP; `GET /metrics`; what
+only operators may. The scopes of a key can be fewer than those of its roles."""
 
 
 class Note(str):

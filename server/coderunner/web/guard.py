@@ -277,7 +277,7 @@ def identified(request: web.BaseRequest) -> Principal | None:
 
 
 async def require(parts: Parts, request: web.BaseRequest, scope: str) -> Principal:
-    """The principal of a request that needs `scope`, one of `identity.principal.SCOPES`.
+    """The principal of a request that needs `scope`, one of `schema.types.SCOPES`.
 
     In development without ADMIN_KEY, whoever is on this machine is an operator. Raises Unauthenticated if
     the caller is unknown, NotAllowed if the principal may not do this, and as `caller`.

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import json
 import secrets
 from collections import Counter
@@ -14,7 +15,7 @@ from typing import Any
 
 import aiohttp
 
-from coderunner.attack.case import UNTRIED, Group
+from coderunner.attack.case import UNTRIED, Group, Script
 from coderunner.attack.clients.credentials import CLAIMS, COOKIES, EVIL, SECRETS, token
 from coderunner.attack.clients.requests import alike
 from coderunner.attack.stage import Stage
@@ -80,9 +81,15 @@ async def _asked(stage: Stage, headers: dict[str, str], body: bytes = INITIALIZE
     return answer
 
 
-async def _offered(stage: Stage) -> bool:
-    answer = await ask(stage.url + "mcp", method="POST", body=b"", headers={**HEADERS, **stage.headers})
-    return answer.status != 404
+def _where_offered(script: Script) -> Script:
+    """Makes the script of a case untried at a server that does not offer `/mcp`."""
+
+    @functools.wraps(script)
+    async def tried(stage: Stage) -> str:
+        answer = await ask(stage.url + "mcp", method="POST", body=b"", headers={**HEADERS, **stage.headers})
+        return NOT_OFFERED if answer.status == 404 else await script(stage)
+
+    return tried
 
 
 @contextlib.asynccontextmanager
@@ -107,9 +114,8 @@ async def _agent(stage: Stage, http: aiohttp.ClientSession | None = None) -> Asy
     "agents-without-a-credential", "an agent, by a forged credential and by none",
     "unauthenticated; without any as every other request",
 )  # fmt: skip
+@_where_offered
 async def _credentials(stage: Stage) -> str:
-    if not await _offered(stage):
-        return NOT_OFFERED
     claims = {**CLAIMS, "exp": 4_000_000_000}
     forged = [
         token({"alg": "none"}, claims, None),
@@ -133,9 +139,8 @@ async def _credentials(stage: Stage) -> str:
 @GROUP.case(
     "agents-of-another-page", "an agent, from a page of another site", "not_allowed"
 )  # fmt: skip
+@_where_offered
 async def _pages(stage: Stage) -> str:
-    if not await _offered(stage):
-        return NOT_OFFERED
     seen = []
     async with _agent(stage) as agent:
         for origin in (EVIL, "null", "http://localhost.evil.example", "file://"):
@@ -151,9 +156,8 @@ async def _pages(stage: Stage) -> str:
     "agents-guessed", "another's agent and session, by ids near to its own",
     "no_session, there is no such session, it works on",
 )  # fmt: skip
+@_where_offered
 async def _guessed(stage: Stage) -> str:
-    if not await _offered(stage):
-        return NOT_OFFERED
     async with _agent(stage) as agent:
         opened = await agent(_tool("open", language="python"))
         handle = json.loads(_text(opened))["session"]
@@ -186,9 +190,8 @@ def _text(answer: Answer) -> str:
     "agents-taken-over", "an agent that another caller has connected", "no_session, it works on",
     "unauthenticated, it works on",
 )  # fmt: skip
+@_where_offered
 async def _taken(stage: Stage) -> str:
-    if not await _offered(stage):
-        return NOT_OFFERED
     seen = []
     async with contextlib.AsyncExitStack() as stack:
         agent = await stack.enter_async_context(_agent(stage))
@@ -219,9 +222,8 @@ async def _local(stage: Stage) -> bool:
     "agents-too-large", "the process for agents, by bodies that are too large or too deep",
     "body_too_large, then 400, it works on",
 )  # fmt: skip
+@_where_offered
 async def _large(stage: Stage) -> str:
-    if not await _offered(stage):
-        return NOT_OFFERED
     deep = b"[" * DEEP + b"]" * DEEP
     bodies = (
         deep,
@@ -246,9 +248,8 @@ async def _large(stage: Stage) -> str:
     "agents-flood", "the places of other agents, by many at once that never leave",
     "32 at most, others rate_limited; the first works on, and their places are free again",
 )  # fmt: skip
+@_where_offered
 async def _flood(stage: Stage) -> str:
-    if not await _offered(stage):
-        return NOT_OFFERED
     sent = {**HEADERS, **stage.headers}
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http, _agent(stage) as first:
 

@@ -13,7 +13,6 @@ from msgspec.structs import asdict
 from coderunner.errors import NoAddress, NotAllowed
 from coderunner.identity import keys
 from coderunner.identity.keys import Key
-from coderunner.identity.principal import SCOPES
 from coderunner.logs import fields
 from coderunner.schema.admin import (
     CallerUse,
@@ -26,6 +25,7 @@ from coderunner.schema.admin import (
     RoleQuota,
 )
 from coderunner.schema.quotas import ROLES
+from coderunner.schema.types import SCOPES
 from coderunner.web import guard
 from coderunner.web.files import body_of
 from coderunner.web.keys import PARTS
