@@ -16,7 +16,7 @@ DECLARED = declarations.load()
 SECONDS = 900  # an image that scripts/test.sh did not build before is built now
 # Their tools say no place for what this sample does.
 WITHOUT_A_PLACE = {
-    ("bash", "error"), ("c", "error"), ("cpp", "error"), ("cpp-boost", "error"),
+    ("bash", "error"), ("c", "error"), ("cpp", "error"), ("cpp-boost", "error"), ("assembly", "error"),
 }  # fmt: skip
 PROMPTING = {"sqlite", "postgresql", "mariadb"}  # on a terminal they go on with a prompt, and end well
 

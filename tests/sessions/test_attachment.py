@@ -145,6 +145,21 @@ class TestAtOnce:
         channels.end_reports()
         assert [(one.channel, one.payload) for one in reader.of(codec.OutputFrame)] == [(2, b"k")]
 
+    async def test_what_is_sent_beside_the_turns_does_not_choose_who_floods(self):
+        """Every second of eight programs got no turn for half a minute, as each look moved the turns."""
+        world = await World(Agent()).begin()
+        world.session.on_attached(hello([state(number) for number in range(1, 9)]))
+        control = world.control()
+        for number in range(1, 9):
+            output(world, bytes(2 * frames.MAX_PAYLOAD), channel=number)
+        turns = []
+        while len(turns) < 16:
+            frame = await control.next()
+            if isinstance(frame, bytes) and len(frame) > 1000:
+                turns.append(codec.decode_output(frame).channel)
+            control.at_hand(1000)
+        assert {turns.count(number) for number in range(1, 9)} == {2}, turns
+
     async def test_a_socket_that_takes_nothing_leaves_it_to_the_writer(self):
         world, reader, socket = await self.begin()
         socket.takes = False

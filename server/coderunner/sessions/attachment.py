@@ -145,7 +145,7 @@ class Attachment:
         self.sender: Sender | None = None  # the client's socket, while it is served
         self._idle = False  # `next` waits, with nothing to send
         self._due = False  # there is something for `flush`
-        self._turn = 0  # which channel is looked at first
+        self._turn = 0  # the channel that is looked at first, or the next one after it
         self._sent = 0  # bytes of output, for the size of the first frames
         self._flush_until: float | None = None
         self._stalled = False  # output waits for an agent that cannot be reached
@@ -313,6 +313,10 @@ class Attachment:
                 if most is None or channel.cache.end - cursor.sent <= most:
                     frame = self._cached(channel, cursor)
                     if frame is not None:
+                        # What is little is sent beside the turns, and must not move them: it would choose who
+                        # floods.
+                        if most is None:
+                            self._turn = channel.number + 1
                         return frame
         return None
 
@@ -359,18 +363,18 @@ class Attachment:
             else:
                 frame = self._cached(channel, cursor)
             if frame is not None:
+                self._turn = channel.number + 1
                 return frame
         return None
 
     def _turns(self) -> list[tuple[Channel, Cursor]]:
-        """The channels that the client does not have to their end, with its cursors, another first each
-        time: one that prints much does not delay the others."""
+        """The channels that the client does not have to their end, with its cursors, first those after the
+        one that had its turn last: one that prints much does not delay the others."""
         pairs = [(channel, self.cursor(channel)) for channel in self._source.values()]
         # Nothing follows a program's end, and a session may have many that have ended.
         turns = [pair for pair in pairs if not pair[1].exit_sent]
-        self._turn += 1
-        first = self._turn % len(turns) if turns else 0
-        return turns[first:] + turns[:first]
+        turns.sort(key=lambda pair: (pair[0].number < self._turn, pair[0].number))
+        return turns
 
     @staticmethod
     def _behind(channel: Channel, cursor: Cursor) -> bool:

@@ -125,7 +125,9 @@ class Mcp:
             if named is not None and ((agent := self._agents.get(named)) is None or agent.owner != owner):
                 raise NoSession("there is no such agent here; begin anew with `initialize`")
             # Held until it is known whether an agent came of it: many at once would each see room for one.
-            with self._place(owner) if named is None else contextlib.nullcontext():
+            with contextlib.ExitStack() as place:
+                if named is None:
+                    place.enter_context(self._place(owner))
                 body = await request.app[BODIES].read_bytes(request, caller.address, MAX_BODY)
                 self._wanted.set()
                 with contextlib.suppress(TimeoutError):
@@ -134,10 +136,16 @@ class Mcp:
                 if not self._listens.is_set() or self._http is None:
                     raise InternalError("the process for agents does not start; see the server's log")
                 with parts.tickets.issued(caller) as ticket:
-                    return await self._passed(request, caller, ticket, body, owner)
+                    return await self._passed(request, caller, ticket, body, owner, place)
 
     async def _passed(
-        self, request: web.Request, caller: Caller, ticket: str, body: bytes, owner: str
+        self,
+        request: web.Request,
+        caller: Caller,
+        ticket: str,
+        body: bytes,
+        owner: str,
+        place: contextlib.ExitStack,
     ) -> web.StreamResponse:
         assert self._http is not None
         headers = {name: request.headers[name] for name in ASKED if name in request.headers}
@@ -148,6 +156,7 @@ class Mcp:
             asked = self._http.request(request.method, f"http://localhost{PATH}", data=body, headers=headers)
             async with asked as answer:
                 self._note(request.method, named, answer, owner)
+                place.close()  # from now on the agent counts, if one came of it: not both
                 told = {name: answer.headers[name] for name in TOLD if name in answer.headers}
                 told["X-Accel-Buffering"] = "no"  # nginx would collect events until its buffer is full
                 response = web.StreamResponse(status=answer.status, headers=told)
