@@ -66,7 +66,8 @@ def listening(server: Server, *more: str) -> Iterator[str]:
 
 
 @contextlib.asynccontextmanager
-async def by_http(url: str, **headers: str) -> AsyncIterator[Agent]:
+async def by_http(url: str, mode: str = "auto", **headers: str) -> AsyncIterator[Agent]:
+    """`mode`: "legacy" for the protocol with a handshake at the beginning."""
     async with httpx2.AsyncClient(headers=headers, timeout=60) as http:
-        async with Client(streamable_http_client(url, http_client=http)) as client:
+        async with Client(streamable_http_client(url, http_client=http), mode=mode) as client:
             yield Agent(client)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import os
@@ -17,7 +16,7 @@ import pytest
 from coderunner.web.mcp import MAX_BODY
 from tests.harness import Server, eventually, running_server
 from tests.mcp.agents import by_http
-from tests.web.ordering import again
+from tests.web.ordering import again, idle
 
 # Servers begin and end in it.
 pytestmark = [pytest.mark.long, pytest.mark.timeout(240)]
@@ -88,30 +87,57 @@ async def test_what_is_refused(mcp: Server):
             403, "not_allowed",
         )  # fmt: skip
         assert await post(b" " * (MAX_BODY + 1), **{"X-User": "alice"}) == (413, "body_too_large")
-        async with http.post(url, data=hello, headers={"X-User": "alice"}) as answer:
-            assert answer.status == 200
-            agent = answer.headers["Mcp-Session-Id"]
-        for user in ("bob", "alice"):
-            async with http.delete(url, headers={"X-User": user, "Mcp-Session-Id": agent}) as answer:
-                assert answer.status == {"bob": 404, "alice": 200}[user]
-        assert await post(hello, **{"X-User": "alice", "Mcp-Session-Id": agent}) == (404, "no_session")
+        for method in ("GET", "DELETE"):
+            async with http.request(method, url, headers={"X-User": "alice"}) as answer:
+                assert (answer.status, answer.headers["Allow"]) == (405, "POST")
 
 
-async def test_one_caller_cannot_take_the_place_of_all_agents(mcp: Server):
-    async with aiohttp.ClientSession(headers={**ACCEPT, "X-User": "carol"}) as http:
+COUNTS = """\
+import time
+for number in range(200):
+    print(f"line {number}", flush=True)
+    time.sleep(0.02)
+print(input("Name? "))
+"""
 
-        async def connect() -> int:
-            async with http.post(mcp.url + "mcp", json=INITIALIZE) as answer:
-                return answer.status
 
-        # At once: each of them sees fewer than 32 connected when it begins.
-        seen = await asyncio.gather(*(connect() for _ in range(64)))
-        while 200 in (one := await asyncio.gather(connect())):
-            seen += one
-        assert sorted(set(seen)) == [200, 429]
-        assert seen.count(200) == 32
-        async with http.post(mcp.url + "mcp", json=INITIALIZE, headers={"X-User": "dora"}) as answer:
-            assert answer.status == 200
+@pytest.mark.parametrize("mode", ["auto", "legacy"])
+async def test_a_killed_server_costs_an_agent_nothing(tmp_path: Path, mode: str):
+    """Neither its program's output nor its handle, with both generations of the protocol."""
+    with running_server(tmp_path, **SETTINGS) as server:
+        async with by_http(server.url + "mcp", mode=mode, **{"X-User": "alice"}) as agent:
+            session = (await agent.open())["session"]
+            begun = await agent("run", session=session, files={"main.py": COUNTS}, wait=0)
+            assert "channel 1:" in begun
+            shown = ""
+            while "line 20\n" not in shown:
+                shown = await agent("screen", session=session, above=1000)
+            server.stop(signal.SIGKILL)
+            server.process = again(server, tmp_path).process
+            # In one piece, as if nothing had been.
+            shown = await agent("screen", session=session, above=1000)
+            while "Name?" not in shown:
+                shown = await agent("screen", session=session, wait=5, above=1000)
+            assert shown.startswith("".join(f"line {number}\n" for number in range(200)) + "Name?")
+            assert "Name? Ada\nAda\n" in await agent("type", session=session, text="Ada\n", wait=20)
+            assert (await agent("list_files", session=session)).endswith(" main.py")
+            await agent("close", session=session)
+            with pytest.raises(RuntimeError, match="no such session"):
+                await agent("screen", session=session)
+        await idle(server)
+
+
+async def test_a_new_process_knows_the_sessions_of_the_one_before(mcp: Server):
+    async with by_http(mcp.url + "mcp", **{"X-User": "alice"}) as agent:
+        session = (await agent.open())["session"]
+        await agent("run", session=session, files={"main.py": "print(6 * 7); input()"})
+        first = process_of(mcp)
+        assert first is not None
+        os.kill(first, signal.SIGKILL)
+        await eventually(lambda: process_of(mcp) not in (None, first), 40, "another process")
+        assert "42\n" in await agent("screen", session=session)
+        assert "ended, exit code 0" in await agent("type", session=session, text="\n", wait=20)
+        await agent("close", session=session)
 
 
 async def test_the_process_is_started_again_and_ends_with_the_server(tmp_path: Path):
@@ -138,3 +164,18 @@ async def test_the_process_is_started_again_and_ends_with_the_server(tmp_path: P
         assert (third is not None, later.stop()) == (True, 0)
         await eventually(lambda: not Path(f"/proc/{third}").exists(), 20, "the process's end")
     folder.rmdir()  # which is empty
+
+
+async def test_what_an_agent_is_refused_counts_at_its_own_address(tmp_path: Path):
+    """Not at that of the process which asks for all agents: who guesses would slow them all down."""
+    with running_server(tmp_path, **{**SETTINGS, "LOG_FORMAT": "json"}) as server:
+        alice = {"X-User": "alice", "X-Forwarded-For": "198.51.100.7"}
+        async with by_http(server.url + "mcp", **alice) as agent:
+            session = (await agent.open())["session"]
+            with pytest.raises(RuntimeError, match="no such session"):
+                await agent("screen", session=f"{'0' * 32}.{'0' * 32}")
+            with pytest.raises(RuntimeError, match="no_file"):
+                await agent("read_file", session=session, path="none")
+        lines = [json.loads(line) for line in server.log.read_text().splitlines() if line.startswith("{")]
+        refused = [(one["code"], one["address"]) for one in lines if one["msg"] == "request refused"]
+        assert refused == [("no_session", "198.51.100.7"), ("no_file", "198.51.100.7")]

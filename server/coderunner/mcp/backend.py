@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextvars import ContextVar
 from typing import Any
 from urllib.parse import quote
 
@@ -19,6 +20,10 @@ RETRY_SECONDS = 30.0  # seconds for which a server that is away or full is asked
 PAUSE = 0.5  # seconds between two attempts
 # The largest answer is a file (MAX_ARCHIVE_SIZE, 16 MiB by default), in base64 a third more.
 MOST_BYTES = 24 * 1024 * 1024  # of an answer
+
+
+TICKET: ContextVar[str] = ContextVar("ticket", default="")
+"""Under which the server that has passed on a request knows its caller; "" elsewhere."""
 
 
 class Refused(Exception):
@@ -73,6 +78,8 @@ class Backend:
         loop = asyncio.get_running_loop()
         due = loop.time() + RETRY_SECONDS
         sent = dict(headers or {})
+        if ticket := TICKET.get():
+            sent["X-CodeRunner-Ticket"] = ticket
         if bearer:
             sent["Authorization"] = f"Bearer {bearer}"
         if body is not None:

@@ -42,18 +42,23 @@ class Program:
 
 
 class Held:
-    """One session. `opened`: the answer that opened it."""
+    """One session, by its name and token.
 
-    def __init__(self, backend: Backend, opened: dict[str, Any]) -> None:
-        self.session: str = opened["session"]
-        self.language: str = opened["language"]
-        self.token: str = opened["token"]
+    `used`: when an agent asked for it last, on the loop's clock. `attached`: whether the server has it.
+    """
+
+    def __init__(self, backend: Backend, session: str, token: str) -> None:
+        self.session, self.token = session, token
         self.role = "control"
         self.ended = ""  # why the session is over; "" while it lives
+        self.attached = False
+        self.used = asyncio.get_running_loop().time()
         self.programs: dict[int, Program] = {}
         self.changed = asyncio.Event()
         self._backend = backend
         self._last = ""
+        self._due: dict[int, int] = {}  # the output that there was when it was attached, by channel
+        self._known = asyncio.Event()  # all of that has come
         self._typing = asyncio.Lock()
         self._following = asyncio.create_task(self._follow(), name="mcp-follow")
 
@@ -125,9 +130,19 @@ class Held:
                 async with asyncio.timeout(min(left, max(LOOK_SECONDS, QUIET_SECONDS - quiet))):
                     await self.changed.wait()
 
+    async def known(self) -> None:
+        """Waits until the programs are known that the session has, with what they have printed."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(AWAY_SECONDS):
+                await self._known.wait()
+
+    def leave(self) -> None:
+        """Forgets the session, which goes on."""
+        self._following.cancel()
+
     async def close(self) -> None:
         """Ends the session."""
-        self._following.cancel()
+        self.leave()
         if not self.ended:
             self.ended = "client"
             with contextlib.suppress(Refused):
@@ -157,12 +172,18 @@ class Held:
                     self.ended = self.ended or str(refused)
                 else:
                     await asyncio.sleep(0.3)
+            if self.ended or (self.attached and all(self._has(*one) for one in self._due.items())):
+                self._known.set()
             self.changed.set()
+
+    def _has(self, number: int, to: int) -> bool:
+        return self.programs[number].at >= to
 
     def _take(self, event: dict[str, Any]) -> None:
         kind = event["type"]
         if kind == "attached":
-            self.role = event["role"]
+            self.role, self.attached = event["role"], True
+            self._due = {one["channel"]: one["to"] for one in event["channels"]}
             for one in event["channels"]:
                 program = self._program(one["channel"], one["mode"], one["cols"], one["rows"])
                 program.phase, program.typed = one["phase"], one["input_offset"]

@@ -16,15 +16,15 @@ from typing import Any
 import uvicorn
 from mcp.server.mcpserver import MCPServer
 from mcp.server.transport_security import TransportSecuritySettings
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from coderunner.mcp.backend import TICKET
 from coderunner.mcp.tools import MAX_SESSIONS, tools
 from coderunner.schema.forms import UNIX
 
 MAX_BODY = 4 * 1024 * 1024  # bytes of a request
-MAX_CONNECTED = 256  # agents over HTTP at one time
 MAX_OF_SERVER = 1024  # sessions: the server has its own limit, and one for each caller
 BACKLOG = 512
-IDLE_SECONDS = 1800.0  # after which one that asks for nothing is forgotten
 
 
 def main(arguments: argparse.Namespace, url: str) -> int:
@@ -34,7 +34,9 @@ def main(arguments: argparse.Namespace, url: str) -> int:
 
 async def _main(arguments: argparse.Namespace, url: str) -> int:
     most = MAX_OF_SERVER if arguments.of_server else MAX_SESSIONS
-    async with tools(url, arguments.page or url, arguments.bearer, most) as server:
+    # Over HTTP nobody says when an agent has left, and it may be back with its handles after a restart.
+    ends = not arguments.listen
+    async with tools(url, arguments.page or url, arguments.bearer, most=most, ends=ends) as server:
         if arguments.of_server:
             await _of_server(server, Path(arguments.listen.removeprefix(UNIX)))
         elif arguments.listen:
@@ -54,9 +56,8 @@ async def _http(server: MCPServer[Any], arguments: argparse.Namespace) -> None:
         allowed_origins=[*(f"http://{one}" for one in own), *arguments.allow_origin],
     )
     application = server.streamable_http_app(
+        stateless_http=True,  # each request stands alone, so that a restart costs agents nothing
         max_request_body_size=MAX_BODY,
-        max_sessions=MAX_CONNECTED,
-        session_idle_timeout=IDLE_SECONDS,
         transport_security=security,
         host=host,
     )
@@ -75,16 +76,30 @@ class _Server(uvicorn.Server):
         yield
 
 
+class _Ticketed:
+    """An ASGI application whose requests carry a ticket of the server's as their bearer."""
+
+    def __init__(self, application: ASGIApp) -> None:
+        self._application = application
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            given = dict(scope["headers"]).get(b"authorization", b"").decode("latin-1")
+            TICKET.set(given.removeprefix("Bearer "))
+        await self._application(scope, receive, send)
+
+
 async def _of_server(server: MCPServer[Any], path: Path) -> None:
     """Listens for the server that has started this process, which checks Host, Origin and callers; ends with
     it. Removes the folder of the socket."""
     application = server.streamable_http_app(
+        stateless_http=True,  # each request stands alone, so that a restart costs agents nothing
         max_request_body_size=MAX_BODY,
-        max_sessions=MAX_CONNECTED,
-        session_idle_timeout=IDLE_SECONDS,
         transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False),
     )
-    config = uvicorn.Config(application, log_level="warning", lifespan="on", timeout_graceful_shutdown=1)
+    config = uvicorn.Config(
+        _Ticketed(application), log_level="warning", lifespan="on", timeout_graceful_shutdown=1
+    )
     serving, reader, loop = _Server(config), asyncio.StreamReader(), asyncio.get_running_loop()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -21,6 +21,7 @@ from coderunner.mcp.backend import PAUSE, Backend, Refused, quoted
 from coderunner.mcp.held import Held
 
 MAX_SESSIONS = 64  # of one process
+IDLE_SECONDS = 1800.0  # after which a session that no agent asks for is not followed any more
 MOST_SECONDS = 60.0  # that a tool waits for a program
 MAX_READ = 256 * 1024  # bytes of a file that are returned
 BATCH_TRIES = 40  # of 90 seconds at most
@@ -36,6 +37,10 @@ KEYS = {
     "right": b"\x1b[C", "left": b"\x1b[D", "home": b"\x1b[H", "end": b"\x1b[F", "delete": b"\x1b[3~",
     "page-up": b"\x1b[5~", "page-down": b"\x1b[6~",
 }  # fmt: skip
+NO_SESSION = "there is no such session; `open` returns the handle of one"
+_HANDLE = re.compile(
+    r"([A-Za-z0-9][A-Za-z0-9_.-]{0,127})\.([A-Za-z0-9_-]{1,64})"
+)  # a session's name and token
 _CONTROL = re.compile(r"ctrl-([a-z\[\\\]^_])")
 
 Session = Annotated[str, Field(description="the handle that `open` returned")]
@@ -46,7 +51,11 @@ Channel = Annotated[int | None, Field(description="which program; the latest one
 
 
 class Sessions:
-    """The sessions that agents have open, by handle. A handle is 128 random bits: who has it may use it."""
+    """The sessions that agents have open, by handle: a session's name and token, so that a handle is good for
+    as long as its session lives, and also in the process that comes after this one.
+
+    `most`: sessions that are followed at one time.
+    """
 
     def __init__(self, backend: Backend, page: str, bearer: str, most: int) -> None:
         self.backend, self._page, self._bearer, self._most = backend, page.rstrip("/"), bearer, most
@@ -63,47 +72,73 @@ class Sessions:
         told = (context.headers or {}).get(PAGE, "")
         return told.rstrip("/") or self._page
 
-    async def open(self, bearer: str, language: str, files: list[dict[str, str]]) -> str:
-        """Opens a session; returns its handle. Raises Refused, ToolError."""
-        for handle in [handle for handle, one in self._held.items() if one.ended]:
-            if len(self._held) >= self._most:
-                del self._held[handle]
-        if len(self._held) >= self._most:
-            raise ToolError(f"{self._most} sessions are open here already; close one first")
+    async def open(self, bearer: str, language: str, files: list[dict[str, str]]) -> tuple[str, str]:
+        """Opens a session; returns its handle, and its part of the page's address. Raises Refused,
+        ToolError."""
+        self._room()
         key = {"Idempotency-Key": secrets.token_urlsafe(24)}
         body = {"language": language, "files": files}
         while True:
             told = await self.backend.ask("POST", "/api/sessions?wait=30", bearer, body=body, headers=key)
             if "session" in told:
                 break
-        handle = secrets.token_urlsafe(16)
-        self._held[handle] = Held(self.backend, told)
-        return handle
+        session, token = told["session"], told["token"]
+        handle = f"{session}.{token}"
+        self._held[handle] = Held(self.backend, session, token)
+        return handle, f"session={session}&token={token}&language={told['language']}"
 
-    def __getitem__(self, handle: str) -> Held:
+    def _room(self) -> None:
+        """Forgets sessions that are over or that nobody asks for. Raises ToolError if there are too many."""
+        gone = asyncio.get_running_loop().time() - IDLE_SECONDS
+        for handle, held in list(self._held.items()):
+            if held.used < gone or (held.ended and len(self._held) >= self._most):
+                del self._held[handle]
+                held.leave()
+        if len(self._held) >= self._most:
+            raise ToolError(f"{self._most} sessions are open here already; close one first")
+
+    async def find(self, handle: str) -> Held:
+        """The session of a handle. Raises ToolError."""
         held = self._held.get(handle)
         if held is None:
-            raise ToolError("there is no such session; `open` returns the handle of one")
+            named = _HANDLE.fullmatch(handle)
+            if named is None:
+                raise ToolError(NO_SESSION)
+            self._room()
+            held = self._held[handle] = Held(self.backend, *named.groups())
+        await held.known()
+        if held.ended and not held.attached:
+            self._held.pop(handle, None)
+            raise ToolError(NO_SESSION)
+        held.used = asyncio.get_running_loop().time()
         return held
 
     async def close(self, handle: str) -> None:
         """Ends a session. Raises ToolError."""
-        held = self[handle]
-        del self._held[handle]
+        held = await self.find(handle)
+        self._held.pop(handle, None)
         await held.close()
 
     async def close_all(self) -> None:
         """Ends all sessions."""
-        for handle in list(self._held):
-            await self.close(handle)
+        for held in self._held.values():
+            await held.close()
+
+    def leave_all(self) -> None:
+        """Forgets all sessions, which go on."""
+        for held in self._held.values():
+            held.leave()
 
 
 @asynccontextmanager
-async def tools(url: str, page: str, bearer: str, most: int = MAX_SESSIONS) -> AsyncIterator[MCPServer[Any]]:
-    """The MCP server for the CodeRunner server at `url`. At the end its sessions are ended.
+async def tools(
+    url: str, page: str, bearer: str, *, most: int = MAX_SESSIONS, ends: bool = True
+) -> AsyncIterator[MCPServer[Any]]:
+    """The MCP server for the CodeRunner server at `url`.
 
     `page`: the address of the page for people. `bearer`: the credential of callers that send none.
-    `most`: sessions at one time.
+    `most`: sessions at one time. `ends`: whether its sessions end with it; otherwise they go on, and so do
+    their handles.
     """
     async with Backend(url) as backend:
         sessions = Sessions(backend, page, bearer, most)
@@ -115,7 +150,10 @@ async def tools(url: str, page: str, bearer: str, most: int = MAX_SESSIONS) -> A
         try:
             yield server
         finally:
-            await sessions.close_all()
+            if ends:
+                await sessions.close_all()
+            else:
+                sessions.leave_all()
 
 
 class _Tools:
@@ -166,7 +204,7 @@ class _Programs(_Tools):
     ) -> str:
         """Runs a program on a terminal (or with `stdin`), after compiling it where its language has a
         compiler. Returns what it shows once it has ended or waits."""
-        held = self._sessions[session]
+        held = await self._sessions.find(session)
         body: dict[str, Any] = {"mode": "tty" if stdin is None else "pipe", "args": args}
         body["files"] = [{"path": path, "content": text} for path, text in files.items()]
         if entry is not None:
@@ -188,7 +226,7 @@ class _Programs(_Tools):
         rows: Annotated[int, Field(ge=2, le=1000)] = ROWS,
     ) -> str:
         """Opens a shell in the session's container, beside its programs."""
-        held = self._sessions[session]
+        held = await self._sessions.find(session)
         number = await held.start("shell", cols, rows, True, repl=prompt)
         await held.settled(number, wait)
         return held.shown(number)
@@ -206,7 +244,7 @@ class _Programs(_Tools):
     ) -> str:
         """Types text (a newline in it is the Enter key), then keys. Returns the screen once the program waits
         again."""
-        held = self._sessions[session]
+        held = await self._sessions.find(session)
         number = self._program(held, channel)
         data = text.encode() + b"".join(map(_key, keys))
         try:
@@ -226,7 +264,7 @@ class _Programs(_Tools):
         above: Annotated[int, Field(ge=0, le=1000, description="lines of the history above the screen")] = 0,
     ) -> str:
         """What a person would see of the program now: its screen, its state, and who has the control."""
-        held = self._sessions[session]
+        held = await self._sessions.find(session)
         number = self._program(held, channel)
         if wait:
             await held.settled(number, wait)
@@ -240,7 +278,7 @@ class _Programs(_Tools):
         wait: Seconds = 2.0,
     ) -> str:
         """Sends a signal to the program in the foreground."""
-        held = self._sessions[session]
+        held = await self._sessions.find(session)
         number = self._program(held, channel)
         await held.act("signal", again=False, channel=number, name=name)
         await held.settled(number, wait)
@@ -250,7 +288,8 @@ class _Programs(_Tools):
 class _Files(_Tools):
     async def list_files(self, session: Session) -> str:
         """The session's files, one a line: size and path; folders end with a slash."""
-        told = await self._sessions[session].ask("GET", "/files")
+        held = await self._sessions.find(session)
+        told = await held.ask("GET", "/files")
         lines = [
             f"{one['path']}/" if one["folder"] else f"{one['size']} {one['path']}" for one in told["files"]
         ]
@@ -259,9 +298,10 @@ class _Files(_Tools):
     async def read_file(self, session: Session, path: str, offset: Annotated[int, Field(ge=0)] = 0) -> str:
         """A file's text, at most 256 KiB (262144 bytes) from `offset` on; of other files base64 behind
         `base64:`. "" at the file's end."""
+        held = await self._sessions.find(session)
         span = {"Range": f"bytes={offset}-{offset + MAX_READ + 2}"}
         try:
-            data = await self._sessions[session].ask("GET", f"/files/{quoted(path)}", headers=span)
+            data = await held.ask("GET", f"/files/{quoted(path)}", headers=span)
         except Refused as refused:
             if refused.status == 416:  # there is nothing at this offset (RFC 9110)
                 return ""
@@ -272,7 +312,8 @@ class _Files(_Tools):
 
     async def write_file(self, session: Session, path: str, text: str) -> str:
         """Writes a file, and the folders above it; what was there is replaced."""
-        told = await self._sessions[session].ask("PUT", f"/files/{quoted(path)}", data=text.encode())
+        held = await self._sessions.find(session)
+        told = await held.ask("PUT", f"/files/{quoted(path)}", data=text.encode())
         return f"{told['size']} bytes in {told['path']}"
 
 
@@ -316,14 +357,14 @@ class _Others(_Tools):
         address of the page for a person, who may watch there, type, and hand back."""
         sessions = self._sessions
         given = [{"path": path, "content": text} for path, text in files.items()]
-        handle = await sessions.open(sessions.credential(context), language, given)
-        held = sessions[handle]
-        page = f"{sessions.page(context)}/#session={held.session}&token={held.token}&language={held.language}"
-        return json.dumps({"session": handle, "language": held.language, "page": page})
+        handle, named = await sessions.open(sessions.credential(context), language, given)
+        page = f"{sessions.page(context)}/#{named}"
+        return json.dumps({"session": handle, "language": language, "page": page})
 
     async def take(self, session: Session) -> str:
         """Takes the control of the session back from a person, who watches from then on."""
-        await self._sessions[session].act("take")
+        held = await self._sessions.find(session)
+        await held.act("take")
         return "the control is yours"
 
     async def batch(

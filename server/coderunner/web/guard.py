@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from coderunner.web.keys import Parts
 
 PROTOCOL = "coderunner.v1"
+TICKET = "X-CodeRunner-Ticket"  # header with a ticket of `web/tickets.py`
 BEARER = "coderunner.bearer."  # prefix of a subprotocol that carries the credential, in base64url
 
 
@@ -74,6 +75,7 @@ def from_here(request: web.BaseRequest, header: str) -> bool:
 _ID: web.RequestKey[str] = web.RequestKey("id", str)
 _CALLER: web.RequestKey[Caller] = web.RequestKey("caller", Caller)
 _WHO: web.RequestKey[Principal] = web.RequestKey("who", Principal)
+_ADDRESS: web.RequestKey[str] = web.RequestKey("address", str)
 ACCOUNT: web.RequestKey[Account] = web.RequestKey("account", Account)
 """Key of the account of a request's caller, once that is known."""
 _REQUEST_ID = re.compile(r"[0-9a-f]{32}")  # nginx's $request_id; anything else could forge lines of the log
@@ -117,8 +119,11 @@ def address_of(settings: Settings, request: web.BaseRequest) -> str:
     """The client's address; of IPv6 its /64 network.
 
     X-Forwarded-For is used only from trusted proxies: its last entry that is not a trusted proxy itself.
-    Entries before that come from the client, who may write anything.
+    Entries before that come from the client, who may write anything. Of a request that a process of this
+    server makes for a caller it is the caller's.
     """
+    if (known := request.get(_ADDRESS)) is not None:
+        return str(known)
     address = peer = _peer(request)
     if trusted(settings, address):
         # All lines of the header: some proxies append to the client's line, others add one of their own.
@@ -133,6 +138,14 @@ def address_of(settings: Settings, request: web.BaseRequest) -> str:
     except ValueError:
         return peer  # a trusted proxy sent something else, such as `unknown`
     return customer(address)
+
+
+def note_ticket(parts: Parts, request: web.BaseRequest) -> None:
+    """From now on the request's address is that of the caller for whom it is made, if it has a ticket: what
+    one agent has refused must not slow down all others."""
+    ticket = request.headers.get(TICKET)
+    if ticket is not None and (known := parts.tickets.caller(ticket)) is not None:
+        request[_ADDRESS] = known.address
 
 
 def _peer(request: web.BaseRequest) -> str:

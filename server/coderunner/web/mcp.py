@@ -16,16 +16,14 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
 from aiohttp import web
 
-from coderunner.errors import CannotStart, InternalError, NoSession, NotAllowed, RateLimited
+from coderunner.errors import CannotStart, InternalError, NotAllowed, RateLimited
 from coderunner.fleet.opening import Caller
 from coderunner.logs import fields
 from coderunner.web import guard
@@ -39,25 +37,14 @@ PATH = "/mcp"
 MAX_BODY = 4 * 1024 * 1024  # bytes of a request, as the process has it
 START_SECONDS = 30.0  # for the process to listen: it imports for two seconds on an idle core
 SILENCE_SECONDS = 120.0  # the process sends a comment every 15 seconds
-MAX_OPEN = 512  # requests at one time: a stream of each agent, and its calls
+MAX_OPEN = 512  # requests at one time
 MAX_OPEN_OF_ONE = 128  # of one caller
-MAX_AGENTS_OF_ONE = 32  # of one caller, of the 256 that the process has
-IDLE_SECONDS = 1800.0  # after which the process forgets an agent
 END_SECONDS = 5.0  # for the process to end
 PIECE = 64 * 1024
-SESSION = "Mcp-Session-Id"
 # What of a request and an answer is passed on; all others are between two neighbours.
-ASKED = ("Accept", "Content-Type", "Last-Event-ID")
-TOLD = ("Content-Type", "Cache-Control", "Allow", SESSION)
+ASKED = ("Accept", "Content-Type")
+TOLD = ("Content-Type", "Cache-Control", "Allow")
 KEPT_ENVIRONMENT = ("PATH", "PYTHONPATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV")
-
-
-@dataclass(slots=True)
-class Agent:
-    """An agent that is connected. `owner`: who has connected it. `seen`: on the monotonic clock."""
-
-    owner: str
-    seen: float
 
 
 class Mcp:
@@ -67,8 +54,6 @@ class Mcp:
         self._wanted, self._listens = asyncio.Event(), asyncio.Event()
         self._http: aiohttp.ClientSession | None = None
         self._open: Counter[str] = Counter()
-        self._agents: dict[str, Agent] = {}
-        self._connecting: Counter[str] = Counter()  # requests that may each become an agent, by caller
 
     # --- the process -------------------------------------------------------------------------------------
 
@@ -81,7 +66,6 @@ class Mcp:
                 await self._serve(process, folder / "socket")
             finally:
                 self._listens.clear()
-                self._agents.clear()
                 # Its end of the pipe ends it as well, also if this server is killed.
                 assert process.stdin is not None
                 process.stdin.close()
@@ -121,42 +105,27 @@ class Mcp:
         caller.who.require("run")
         owner = caller.principal or caller.address
         with self._counted(owner):
-            named = request.headers.get(SESSION)
-            if named is not None and ((agent := self._agents.get(named)) is None or agent.owner != owner):
-                raise NoSession("there is no such agent here; begin anew with `initialize`")
-            # Held until it is known whether an agent came of it: many at once would each see room for one.
-            with contextlib.ExitStack() as place:
-                if named is None:
-                    place.enter_context(self._place(owner))
-                body = await request.app[BODIES].read_bytes(request, caller.address, MAX_BODY)
-                self._wanted.set()
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(START_SECONDS):
-                        await self._listens.wait()
-                if not self._listens.is_set() or self._http is None:
-                    raise InternalError("the process for agents does not start; see the server's log")
-                with parts.tickets.issued(caller) as ticket:
-                    return await self._passed(request, caller, ticket, body, owner, place)
+            body = await request.app[BODIES].read_bytes(request, caller.address, MAX_BODY)
+            self._wanted.set()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(START_SECONDS):
+                    await self._listens.wait()
+            if not self._listens.is_set() or self._http is None:
+                raise InternalError("the process for agents does not start; see the server's log")
+            with parts.tickets.issued(caller) as ticket:
+                return await self._passed(request, caller, ticket, body)
 
     async def _passed(
-        self,
-        request: web.Request,
-        caller: Caller,
-        ticket: str,
-        body: bytes,
-        owner: str,
-        place: contextlib.ExitStack,
+        self, request: web.Request, caller: Caller, ticket: str, body: bytes
     ) -> web.StreamResponse:
         assert self._http is not None
         headers = {name: request.headers[name] for name in ASKED if name in request.headers}
         headers |= {name: value for name, value in request.headers.items() if name.lower().startswith("mcp-")}
         headers |= {"Authorization": f"Bearer {ticket}", "X-CodeRunner-Page": _page(request)}
-        named, sending = request.headers.get(SESSION), request.app[SENDING]
+        sending = request.app[SENDING]
         try:
             asked = self._http.request(request.method, f"http://localhost{PATH}", data=body, headers=headers)
             async with asked as answer:
-                self._note(request.method, named, answer, owner)
-                place.close()  # from now on the agent counts, if one came of it: not both
                 told = {name: answer.headers[name] for name in TOLD if name in answer.headers}
                 told["X-Accel-Buffering"] = "no"  # nginx would collect events until its buffer is full
                 response = web.StreamResponse(status=answer.status, headers=told)
@@ -181,35 +150,6 @@ class Mcp:
             if not self._open[owner]:
                 del self._open[owner]
 
-    @contextlib.contextmanager
-    def _place(self, owner: str) -> Iterator[None]:
-        """A place for one more agent of this caller. Raises RateLimited if it has as many as it may."""
-        gone = time.monotonic() - IDLE_SECONDS
-        for name, agent in list(self._agents.items()):
-            if agent.seen < gone:
-                del self._agents[name]
-        connected = sum(agent.owner == owner for agent in self._agents.values())
-        if connected + self._connecting[owner] >= MAX_AGENTS_OF_ONE:
-            told = f"{MAX_AGENTS_OF_ONE} agents of this caller are connected; end one of them first"
-            raise RateLimited(told, retry_after_ms=60_000)
-        self._connecting[owner] += 1
-        try:
-            yield
-        finally:
-            self._connecting[owner] -= 1
-            if not self._connecting[owner]:
-                del self._connecting[owner]
-
-    def _note(self, method: str, named: str | None, answer: aiohttp.ClientResponse, owner: str) -> None:
-        """Notes whose an agent is; forgets one that has left, or that the process has forgotten."""
-        told = answer.headers.get(SESSION)
-        if named is not None and (answer.status == 404 or (method == "DELETE" and answer.status < 300)):
-            self._agents.pop(named, None)
-        elif named is not None and named in self._agents:
-            self._agents[named].seen = time.monotonic()
-        elif told is not None and answer.status < 300:
-            self._agents[told] = Agent(owner, time.monotonic())
-
 
 def install(app: web.Application) -> Mcp:
     """Adds the route. Raises CannotStart without the SDK."""
@@ -217,8 +157,8 @@ def install(app: web.Application) -> Mcp:
         if importlib.util.find_spec(name) is None:
             raise CannotStart(f"MCP=on needs the library {name}: pip install 'coderunner[mcp]', or MCP=off")
     mcp = Mcp()
-    # One handler: the process says which methods there are.
-    app.router.add_route("*", PATH, mcp.handle)
+    # No others: there is nothing that an agent could listen to (GET) or end (DELETE).
+    app.router.add_post(PATH, mcp.handle)
     return mcp
 
 

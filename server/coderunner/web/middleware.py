@@ -79,6 +79,7 @@ async def guard_requests(request: web.Request, handler: Handler) -> web.StreamRe
     if tcp is not None:
         # A body of unknown length is bounded while it arrives.
         tcp.begin(request.content if request.body_exists and request.content_length is None else None)
+    guard.note_ticket(request.app[PARTS], request)
     about = guard.about(request.app[PARTS].settings, request)  # now: it goes with the connection
     address = about["address"]
     # The task goes on with the connection's next request, so what is not known of this one is taken away.

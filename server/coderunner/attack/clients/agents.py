@@ -1,5 +1,4 @@
-"""`/mcp`: credentials, agents and sessions of others, bodies above each bound, and more agents than there may
-be."""
+"""`/mcp`: credentials, sessions of others, bodies above each bound, and more requests than there may be."""
 
 from __future__ import annotations
 
@@ -10,7 +9,6 @@ import json
 import secrets
 from collections import Counter
 from collections.abc import AsyncIterator
-from ipaddress import ip_address
 from typing import Any
 
 import aiohttp
@@ -23,12 +21,10 @@ from coderunner.client.rest import Answer, ask
 
 GROUP = Group("agents")
 HEADERS = {"Content-Type": "application/json", "Accept": "application/json, text/event-stream"}
-SESSION = "Mcp-Session-Id"
 MOST = 4 * 1024 * 1024  # bytes of a request (docs/agents.md)
 DEEP = 100_000
-AT_ONCE = 100  # requests, fewer than one caller may have
+AT_ONCE, OPEN = 200, 128  # requests at once, and how many of one caller are served
 NOT_OFFERED = UNTRIED + "the server does not offer /mcp"
-STRANGER = "127.0.0.2"  # as good an address of this machine as 127.0.0.1, and another caller's
 
 
 def _call(method: str, **parameters: Any) -> bytes:
@@ -46,17 +42,16 @@ def _tool(name: str, **arguments: Any) -> bytes:
 
 
 class Agent:
-    """An agent that is connected, by requests of `http` with `headers`."""
+    """An agent, by requests of `http` with `headers`."""
 
-    def __init__(self, stage: Stage, http: aiohttp.ClientSession, headers: dict[str, str], name: str) -> None:
-        self.name = name
+    def __init__(self, stage: Stage, http: aiohttp.ClientSession, headers: dict[str, str]) -> None:
         self._stage, self._http, self._headers = stage, http, headers
 
     async def __call__(
         self, body: bytes = TOOLS, *, method: str = "POST", headers: dict[str, str] | None = None
     ) -> Answer:
         """A request of this agent. `headers`: in place of its own."""
-        sent = {**HEADERS, **self._headers, SESSION: self.name, **(headers or {})}
+        sent = {**HEADERS, **self._headers, **(headers or {})}
         data = body if method == "POST" else None
         return await ask(self._stage.url + "mcp", method=method, body=data, headers=sent, http=self._http)
 
@@ -73,12 +68,7 @@ def _error(answer: Answer) -> str:
 
 
 async def _asked(stage: Stage, headers: dict[str, str], body: bytes = INITIALIZE) -> Answer:
-    """A request that belongs to no agent yet; an agent that comes of it is ended."""
-    answer = await ask(stage.url + "mcp", method="POST", body=body, headers={**HEADERS, **headers})
-    if answer.status == 200:
-        leaving = {**headers, SESSION: answer.headers[SESSION]}
-        await ask(stage.url + "mcp", method="DELETE", headers=leaving)
-    return answer
+    return await ask(stage.url + "mcp", method="POST", body=body, headers={**HEADERS, **headers})
 
 
 def _where_offered(script: Script) -> Script:
@@ -93,21 +83,24 @@ def _where_offered(script: Script) -> Script:
 
 
 @contextlib.asynccontextmanager
-async def _agent(stage: Stage, http: aiohttp.ClientSession | None = None) -> AsyncIterator[Agent]:
-    """An agent of the attack's own credential, which is ended with the block. `http`: None for one of its
-    own."""
-    async with contextlib.AsyncExitStack() as stack:
-        if http is None:
-            http = await stack.enter_async_context(aiohttp.ClientSession())
-        sent = {**HEADERS, **stage.headers}
-        answer = await ask(stage.url + "mcp", method="POST", body=INITIALIZE, headers=sent, http=http)
+async def _agent(stage: Stage) -> AsyncIterator[Agent]:
+    """An agent of the attack's own credential."""
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http:
+        agent = Agent(stage, http, dict(stage.headers))
+        answer = await agent(INITIALIZE)
         if answer.status != 200:
             raise ConnectionError(f"no agent: {answer.code}")
-        agent = Agent(stage, http, dict(stage.headers), answer.headers[SESSION])
-        try:
-            yield agent
-        finally:
-            await agent(method="DELETE")
+        yield agent
+
+
+@contextlib.asynccontextmanager
+async def _opened(agent: Agent) -> AsyncIterator[str]:
+    """The handle of a session of an agent."""
+    handle = json.loads(_text(await agent(_tool("open", language="python"))))["session"]
+    try:
+        yield handle
+    finally:
+        await agent(_tool("close", session=handle))
 
 
 @GROUP.case(
@@ -145,33 +138,27 @@ async def _pages(stage: Stage) -> str:
     async with _agent(stage) as agent:
         for origin in (EVIL, "null", "http://localhost.evil.example", "file://"):
             seen.append(_error(await _asked(stage, {**stage.headers, "Origin": origin})))
-            seen += [
-                _error(await agent(method=one, headers={"Origin": origin}))
-                for one in ("POST", "GET", "DELETE")
-            ]
+            seen.append(_error(await agent(headers={"Origin": origin})))
     return alike(seen)
 
 
 @GROUP.case(
-    "agents-guessed", "another's agent and session, by ids near to its own",
-    "no_session, there is no such session, it works on",
+    "agents-guessed", "another's session, by handles near to its own",
+    "there is no such session, it works on",
 )  # fmt: skip
 @_where_offered
 async def _guessed(stage: Stage) -> str:
-    async with _agent(stage) as agent:
-        opened = await agent(_tool("open", language="python"))
-        handle = json.loads(_text(opened))["session"]
-        codes, words = [], set()
-        for name in _near(agent.name):
-            guess = {SESSION: name}
-            codes += [_error(await agent(method=one, headers=guess)) for one in ("POST", "GET", "DELETE")]
-        for name in (*_near(handle), "", "../x", agent.name):
+    async with _agent(stage) as agent, _opened(agent) as handle:
+        session, _, token = handle.partition(".")
+        guesses = [*_near(handle), session, f"{session}.", f"{session}.{session}", f".{token}", ""]
+        guesses += ["../x", f"../sessions.{token}", f"{session}/x.{token}", f"{'x' * 64}.{token}"]
+        words = set()
+        for name in guesses:
             told = _text(await agent(_tool("list_files", session=name)))
             words.add("there is no such session" if "there is no such session" in told else told[:80])
         own = _text(await agent(_tool("list_files", session=handle)))
-        await agent(_tool("close", session=handle))
         alive = "it works on" if own == "" and await agent.works() else "it is cut off"
-    return f"{alike(codes)}, {' / '.join(sorted(words))}, {alive}"
+    return f"{' / '.join(sorted(words))}, {alive}"
 
 
 def _near(name: str) -> list[str]:
@@ -187,35 +174,19 @@ def _text(answer: Answer) -> str:
 
 
 @GROUP.case(
-    "agents-taken-over", "an agent that another caller has connected", "no_session, it works on",
-    "unauthenticated, it works on",
+    "agents-of-other-ways", "an agent's requests by other methods, and with names of agents that are none",
+    "405; a name changes nothing",
 )  # fmt: skip
 @_where_offered
-async def _taken(stage: Stage) -> str:
-    seen = []
-    async with contextlib.AsyncExitStack() as stack:
-        agent = await stack.enter_async_context(_agent(stage))
-        connector = None
-        if not stage.bearer:
-            # Callers without a credential are told apart by their address.
-            if not await _local(stage):
-                return UNTRIED + "it needs a credential (--bearer), or the server's own machine"
-            connector = aiohttp.TCPConnector(local_addr=(STRANGER, 0))
-        http = await stack.enter_async_context(aiohttp.ClientSession(connector=connector))
-        thief = Agent(stage, http, {}, agent.name)
-        for method in ("POST", "GET", "DELETE"):
-            seen.append(_error(await thief(method=method)))
-        seen.append(_error(await thief(_tool("open", language="python"))))
-        works = await agent.works()
-    return f"{alike(seen)}, {'it works on' if works else 'it is cut off'}"
-
-
-async def _local(stage: Stage) -> bool:
-    """Whether the server is on this machine, where there is more than one address to ask from."""
-    with contextlib.suppress(ValueError, aiohttp.ClientError):
-        seen = (await ask(stage.url + "api/address")).document["address"]
-        return ip_address(seen).is_loopback and ip_address(seen).version == 4
-    return False
+async def _ways(stage: Stage) -> str:
+    async with _agent(stage) as agent:
+        seen = [_error(await agent(method=one)) for one in ("GET", "DELETE", "PUT", "PATCH")]
+        named = {
+            (await agent(headers={"Mcp-Session-Id": name})).body
+            for name in ("", "x", "0" * 32, "../x", "%00", "*", "A" * 4000)
+        }
+        same = named == {(await agent()).body}
+    return f"{alike(seen)}; a name {'changes nothing' if same else 'changes the answer'}"
 
 
 @GROUP.case(
@@ -245,27 +216,20 @@ async def _large(stage: Stage) -> str:
 
 
 @GROUP.case(
-    "agents-flood", "the places of other agents, by many at once that never leave",
-    "32 at most, others rate_limited; the first works on, and their places are free again",
+    "agents-flood", "the requests of other agents, by many at once that wait",
+    f"{OPEN} at most, others rate_limited; it works on",
 )  # fmt: skip
 @_where_offered
 async def _flood(stage: Stage) -> str:
-    sent = {**HEADERS, **stage.headers}
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http, _agent(stage) as first:
-
-        async def begin() -> Answer:
-            return await ask(stage.url + "mcp", method="POST", body=INITIALIZE, headers=sent, http=http)
-
-        answers = await asyncio.gather(*(begin() for _ in range(AT_ONCE)))
-        names = [one.headers[SESSION] for one in answers if one.status == 200]
+    async with _agent(stage) as agent, _opened(agent) as handle:
+        await agent(_tool("run", session=handle, files={"main.py": "input()"}, wait=0))
+        waits = _tool("screen", session=handle, wait=5)
+        answers = await asyncio.gather(*(agent(waits) for _ in range(AT_ONCE)))
+        served = sum(one.status == 200 for one in answers)
         refused = Counter(_error(one) for one in answers if one.status != 200)
-        works = await first.works()
-        for name in names:
-            await Agent(stage, http, dict(stage.headers), name)(method="DELETE")
-        free = (await _asked(stage, stage.headers)).status == 200
-    most = "32 at most" if len(names) < 32 else f"{len(names) + 1} of them"
+        works = await agent.works()
+    most = f"{OPEN} at most" if 0 < served <= OPEN else f"{served} of {AT_ONCE}"
     return (
         f"{most}, others {' / '.join(sorted(refused)) or 'none'};"
-        f" the first {'works on' if works else 'is cut off'},"
-        f" and their places are {'free again' if free else 'lost'}"
+        f" {'it works on' if works else 'it is cut off'}"
     )
