@@ -7,6 +7,8 @@ import { worldOf } from './world.js';
 
 const PATIENCE_MS = 120_000; // for which a server that was there is looked for
 const PAUSE_MS = 500;
+const STARTING_MS = 10_000; // a server that has just started looks for its languages' images; all took 1 s
+const NOT_READY = 'language_not_ready';
 
 /** @typedef {import('./session.js').Files} Files */
 /** The request of `POST /api/run`. @typedef {{language: string, source?: string, files?: Files, stdin?: string, args?: string[], entry?: string, [field: string]: unknown}} RunRequest */
@@ -37,7 +39,15 @@ export class Client {
 
   /** Opens a session; waits in the queue for its place. @returns {Promise<Session>} throws Refused */
   async open(/** @type {import('./session.js').Wanted} */ wanted) {
-    return Session.opened(await worldOf(this.#base, this.#key), this.#base.href, wanted);
+    for (let since = /** @type {number | null} */ (null); ;) {
+      try {
+        return await Session.opened(await worldOf(this.#base, this.#key), this.#base.href, wanted);
+      } catch (error) {
+        since ??= performance.now();
+        if (!starts(error, since)) throw error;
+      }
+      await pause();
+    }
   }
 
   /** Runs a program to its end, once, also if the connection is lost meanwhile. @returns {Promise<RunAnswer>} throws Refused */
@@ -102,13 +112,14 @@ export class Client {
       const answer = await fetch(new URL(path, this.#base), { method, headers, body: document && JSON.stringify(document) }).catch(() => null);
       if (answer?.ok) return answer;
       const text = await answer?.text().catch(() => null) ?? null;
-      const away = text === null || !answer || [502, 504].includes(answer.status) || (answer.status === 503 && text.includes('draining'));
+      const starting = answer?.status === 503 && text !== null && text.includes(NOT_READY);
+      const away = starting || text === null || !answer || [502, 504].includes(answer.status) || (answer.status === 503 && text.includes('draining'));
       if (!away) throw refusal(this.#base.href, answer.status, text);
       const now = performance.now();
       // Node ends a request without an answer after five minutes; a program may take longer, and the server was there.
       if (now - began > PATIENCE_MS) since = null;
       since ??= now;
-      if (!again || now - since > PATIENCE_MS) {
+      if (!again || now - since > (starting ? STARTING_MS : PATIENCE_MS)) {
         if (answer?.status === 503 && text !== null) throw refusal(this.#base.href, 503, text); // it takes no new sessions
         throw new Refused(`no server answers at ${this.#base.href}`, 'unreachable', true);
       }
@@ -116,6 +127,9 @@ export class Client {
     }
   }
 }
+
+/** Whether this refusal may be of a server that has just started; `since`: when the first one came, as `performance.now` has it. */
+const starts = (/** @type {unknown} */ error, /** @type {number} */ since) => error instanceof Refused && error.code === NOT_READY && performance.now() - since < STARTING_MS;
 
 /** @returns {Promise<void>} */
 const pause = () => new Promise((resolve) => { setTimeout(resolve, PAUSE_MS); });

@@ -37,3 +37,24 @@ test('an answer that takes longer than a request may is waited for', async (t) =
   });
   assert.deepEqual(await new Client('http://localhost').run({ language: 'python', source: '1' }), { id: 'one' });
 });
+
+const STARTS = { title: 'Not ready', detail: 'python is being prepared', code: 'language_not_ready', retryable: true };
+
+test('a server that has just started is asked again, for a short time', async (t) => {
+  for (const what of ['run', 'batch']) {
+    let left = 3;
+    let clock = 0;
+    t.mock.method(performance, 'now', () => clock);
+    t.mock.method(globalThis, 'setTimeout', (act) => queueMicrotask(() => { clock += 500; act(); }));
+    t.mock.method(globalThis, 'fetch', async (url) => {
+      if (left-- > 0) return new Response(JSON.stringify(STARTS), { status: 503 });
+      if (what === 'batch' && `${url}`.endsWith('api/batch')) return new Response('event: done\ndata: {"id": "one"}\n\n');
+      return new Response('{"id": "one"}');
+    });
+    assert.deepEqual(await new Client('http://localhost')[what]({ language: 'python', source: '1', cases: [] }), { id: 'one' });
+    left = Infinity;
+    await assert.rejects(new Client('http://localhost')[what]({ language: 'python', source: '1', cases: [] }), { message: STARTS.detail, code: STARTS.code });
+    assert.ok(clock < 20_000, `${clock}`);
+    t.mock.restoreAll();
+  }
+});
