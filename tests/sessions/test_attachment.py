@@ -160,6 +160,25 @@ class TestAtOnce:
             control.at_hand(1000)
         assert {turns.count(number) for number in range(1, 9)} == {2}, turns
 
+    async def test_output_that_has_to_be_fetched_gets_its_turn_beside_what_is_at_hand(self):
+        """It never did while the programs beside it printed: a writer takes what is at hand as well."""
+        one = Agent()
+        one.answers["fetch"] = lambda body: ({"from": body["offset"], "stream": 1}, b"kept")
+        world = await World(one).begin()
+        # Of the second one the agent has output that this server has not.
+        world.session.on_attached(hello([state(1), state(2, to=4, sent=4), state(3)]))
+        control = world.control()
+        told(control, m.Attached)
+        channels, came = world.session.channels, []
+        for _ in range(20):
+            for number in (1, 3):
+                channels.on_output(number, 1, channels[number].cache.end, bytes(2000))
+            frames_ = [await control.next(), control.at_hand()]  # as the writer of a connection does it
+            came += [codec.decode_output(frame) for frame in frames_ if isinstance(frame, bytes)]
+        assert [frame.payload for frame in came if frame.channel == 2] == [b"kept"]
+        assert {frame.channel for frame in came} == {1, 2, 3}
+        await world.close()
+
     async def test_a_socket_that_takes_nothing_leaves_it_to_the_writer(self):
         world, reader, socket = await self.begin()
         socket.takes = False

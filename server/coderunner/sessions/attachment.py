@@ -300,15 +300,17 @@ class Attachment:
                     self._idle = False
 
     def at_hand(self, most: int | None = None) -> str | bytes | None:
-        """As `next`, without waiting for anything; None when nothing can be sent at once.
+        """As `next`, without waiting for anything; None when what comes next cannot be sent at once.
 
         ``most``: leaves out channels that have more bytes than that to send."""
         if self._messages:
             return self._next_message()
         if self._left() > 0:
-            # The fetch from the agent needs an await, so such channels are left to `next`.
             for channel, cursor in self._turns():
                 if self._behind(channel, cursor):
+                    # The fetch from the agent needs an await: it is left to `next`, which must find its turn.
+                    if most is None:
+                        return None
                     continue
                 if most is None or channel.cache.end - cursor.sent <= most:
                     frame = self._cached(channel, cursor)
