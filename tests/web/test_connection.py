@@ -6,11 +6,13 @@ import asyncio
 from collections.abc import Sequence
 from types import SimpleNamespace
 
+import aiohttp
 import pytest
 from multidict import CIMultiDict
 
 from coderunner import config
 from coderunner.core import codec
+from coderunner.errors import NotControl
 from coderunner.fleet.registry import Caller
 from coderunner.identity.principal import Principal
 from coderunner.schema import messages as m
@@ -138,3 +140,52 @@ async def test_a_fault_while_a_session_is_handed_over_ends_the_connection():
         await serving
     assert '"internal"' in str(tcp.sent[-1])
     assert attachment.close_code == 1011
+
+
+class Typing(Socket):
+    """Brings one key, and is gone."""
+
+    closed = True
+    brought = False
+
+    async def receive(self) -> SimpleNamespace:
+        if self.brought:
+            return SimpleNamespace(type="closed", data=None)
+        self.brought = True
+        return SimpleNamespace(type=aiohttp.WSMsgType.BINARY, data=codec.encode_input(1, 0, b"k"))
+
+
+class Admitted(Told):
+    """Counts no session."""
+
+    over = False
+
+    def admit_session(self, session: str, text: int) -> None:
+        pass
+
+
+@pytest.mark.parametrize(("who", "slows"), [("stranger", False), ("watcher", False), ("control", True)])
+async def test_only_keys_that_are_taken_slow_down_the_output_of_others(who, slows):
+    """Anybody with a socket and no session could do so, with one byte a second."""
+    parts = SimpleNamespace(settings=config.load({}))
+    transport = Transport()
+    request = SimpleNamespace(transport=transport, headers=CIMultiDict(), get=lambda _: None)
+    connections = TcpConnections(lambda address: False)
+    tcp = Admitted(connections)
+    one = connection.Connection(parts, Typing(transport), request, None, connections, tcp)
+    hello = m.Hello(protocol="x", server="x", environment="x", limits={}, features=(), keepalive_s=1)
+    came = []
+
+    def take(attachment: Attachment, channel: int, offset: int, data: bytes) -> None:
+        came.append(data)
+        if who == "watcher":
+            raise NotControl("this attachment only watches")
+
+    async with asyncio.timeout(5):
+        if who != "stranger":
+            session = SimpleNamespace(id="s", detach=lambda attachment: attachment.end(1000), input=take)
+            one.attached(session, Attachment())
+        await one.serve([], hello)
+    assert came == ([] if who == "stranger" else [b"k"])
+    now = asyncio.get_running_loop().time()
+    assert (connections.bulk.rest("another", 65536, now) > 0) is slows

@@ -278,9 +278,11 @@ class Connection:
         # The handshake's bytes are kept for the session that is being made.
         source = self._attached or self._handshake
         if source is not None:
+            source.input(frame)
+        # Only what was accepted: who has no session, or no control, must not slow down the output of others.
+        if self._attached is not None:
             now = asyncio.get_running_loop().time()
             self._connections.bulk.input(self._session or "", len(frame.payload), now)
-            source.input(frame)
 
     def _text(self, message: m.ClientMessage, size: int, caller: Caller) -> None:
         if self._attached is not None:
