@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 
 import aiohttp
@@ -16,9 +16,15 @@ from coderunner.errors import NotControl
 from coderunner.fleet.registry import Caller
 from coderunner.identity.principal import Principal
 from coderunner.schema import messages as m
+from coderunner.schema.reports import ChannelState, read
 from coderunner.web import connection
+from coderunner.web.attached import Attached
+from coderunner.web.outgoing import Outgoing
 from coderunner.web.tcp import TcpConnection
 from coderunner.web.tcp_limits import TcpConnections
+from coderunner.wire import flow
+from tests.sessions.fakes import Agent, World, state, until
+from tests.sessions.fakes import hello as hello_of
 
 
 class Transport:
@@ -189,3 +195,55 @@ async def test_only_keys_that_are_taken_slow_down_the_output_of_others(who, slow
     assert came == ([] if who == "stranger" else [b"k"])
     now = asyncio.get_running_loop().time()
     assert (connections.bulk.rest("another", 65536, now) > 0) is slows
+
+
+async def resting(types: Callable[[], bool]) -> tuple[World, Attachment, Admitted, asyncio.Task[int]]:
+    """A client whose connection rests behind a piece of a program's output, as others type: for hours."""
+    world = await World(Agent()).begin()
+    world.session.on_attached(hello_of([state(1)]))
+    attachment = world.control()
+    world.session.channels.on_output(1, 1, 0, bytes(flow.WINDOW))
+    connections = TcpConnections(lambda address: False)
+    connections.bulk = SimpleNamespace(
+        rest=lambda session, size, now: 3600.0 if size > 4096 else 0.0, waits=lambda session, now: types()
+    )
+    tcp = Admitted(connections)
+    tcp.transport = SimpleNamespace(is_closing=lambda: False)
+    outgoing = Outgoing(SimpleNamespace(closed=False), tcp, connections, lambda error, name: None)
+    outgoing.attach("s", Attached(world.session, attachment))
+    pump = asyncio.create_task(outgoing.pump())
+    await until(lambda: outgoing.resting, "a rest")
+    return world, attachment, tcp, pump
+
+
+def texts(tcp: Told) -> list[m.ServerMessage]:
+    return [codec.decode_server_text(frame) for frame in tcp.sent if isinstance(frame, str)]
+
+
+async def test_the_end_of_a_session_does_not_wait_until_others_have_typed():
+    """Only what is sent within the deadline of the end arrives: the rest of the output, and every `exit`."""
+    world, _, tcp, pump = await resting(lambda: True)
+    ended = {"phase": "exited", "to": flow.WINDOW, "end": flow.WINDOW, "evidence": {"main": {"code": 0}}}
+    world.session.channels.on_state(read(ChannelState, state(1, **ended), "state"))
+    async with asyncio.timeout(5):
+        await world.close()
+        assert await pump == 1000
+    assert [type(one) for one in texts(tcp)[-2:]] == [m.Exit, m.Closed]
+
+
+async def test_a_message_does_not_wait_until_others_have_typed():
+    world, attachment, tcp, pump = await resting(lambda: True)
+    world.session.handle(attachment, m.Ping(7))
+    await until(lambda: m.Pong(7) in texts(tcp), "the answer")
+    assert not pump.done()
+    await world.close()
+    await pump
+
+
+async def test_output_goes_on_when_nobody_types_any_more():
+    quiet = asyncio.Event()
+    world, _, tcp, pump = await resting(lambda: not quiet.is_set())
+    quiet.set()
+    await until(lambda: sum(len(one) for one in tcp.sent) > flow.WINDOW, "the output")
+    await world.close()
+    await pump

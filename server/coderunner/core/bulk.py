@@ -38,12 +38,16 @@ class Bulk:
             self._other = self._last
         self._last = (session, now)
 
+    def waits(self, session: str, now: float) -> bool:
+        """Whether this session's output in bulk has to wait, as others type."""
+        typed = (self._other if self._last[0] == session else self._last)[1]
+        return now - typed <= QUIET_SECONDS
+
     def rest(self, session: str, size: int, now: float) -> float:
         """Seconds that this session's output in bulk has to rest, as a piece of ``size`` bytes was sent now.
 
         Sessions rest in the order in which this is called, so those that print share the rate."""
-        typed = (self._other if self._last[0] == session else self._last)[1]
-        if size < MIN_BULK_BYTES or now - typed > QUIET_SECONDS:
+        if size < MIN_BULK_BYTES or not self.waits(session, now):
             return 0.0
         self._free = max(now, self._free) + size / self._rate
         return self._free - now

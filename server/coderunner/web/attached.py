@@ -36,6 +36,11 @@ class Attached:
         return self._attachment.overseer is not None
 
     @property
+    def ends(self) -> bool:
+        """Whether the attachment has ended, and the rest of its output is sent within a deadline."""
+        return self._attachment.close_code is not None
+
+    @property
     def close_code(self) -> int:
         """The close code with which the attachment ended."""
         return self._attachment.close_code or 1000

@@ -13,6 +13,7 @@ from coderunner.web.tcp import TcpConnection
 from coderunner.web.tcp_limits import TcpConnections
 
 AT_ONCE = 32 * 1024  # bytes of frames that are collected for one write
+LOOK_SECONDS = 0.1  # between two looks whether output in bulk still has to wait
 
 
 class Outgoing:
@@ -50,6 +51,7 @@ class Outgoing:
                 frames.append(more)
                 size += len(more)
             await self.send(frames)
+            await self._rest(size)
         return self._attached.close_code
 
     async def send(self, frames: list[str | bytes]) -> None:
@@ -61,18 +63,28 @@ class Outgoing:
             raise ConnectionResetError
         if self._tcp.crowd:
             await self._connections.crowd.turn()
-        size = sum(map(len, frames))
-        metrics.bytes_out.inc(size)
+        metrics.bytes_out.inc(sum(map(len, frames)))
         self._tcp.send(frames)
         await self._tcp.drained()
-        wait = self._connections.bulk.rest(self._session, size, asyncio.get_running_loop().time())
-        if wait:
-            # Others type. Behind the frames and not before them: nothing is held that an echo would overtake.
-            self.resting = True
-            try:
-                await asyncio.sleep(wait)
-            finally:
-                self.resting = False
+
+    async def _rest(self, size: int) -> None:
+        """Waits behind `size` bytes that were sent, if they are output in bulk and others type."""
+        assert self._attached is not None
+        bulk, loop = self._connections.bulk, asyncio.get_running_loop()
+        wait = bulk.rest(self._session, size, loop.time())
+        if not wait:
+            return
+        # Behind the frames and not before them: nothing is held that an echo would overtake.
+        due = loop.time() + wait
+        self.resting = True
+        try:
+            # Not at the end, whose deadline would pass meanwhile: what is left then would be lost.
+            while due > (now := loop.time()) and bulk.waits(self._session, now) and not self._attached.ends:
+                await asyncio.sleep(min(due - now, LOOK_SECONDS))
+                if self.ready():
+                    self.send_at_hand(0)  # messages that no report of the agent has brought
+        finally:
+            self.resting = False
 
     def ready(self) -> bool:
         """Whether little output can be sent now: neither the peer nor others have to be waited for."""
