@@ -11,15 +11,19 @@ PIECE = 64 * 1024
 RATE = 2 * bulk.BYTES_PER_PROCESSOR
 
 
-def sent(pacer: Bulk, seconds: float, writers: int, *, keys: bool, size: int = PIECE) -> list[int]:
-    """Bytes that each of the writers sends in so many seconds, if sending itself takes no time."""
+def sent(
+    pacer: Bulk, seconds: float, writers: int, *, keys: bool, size: int = PIECE, of_one: int = 0
+) -> list[int]:
+    """Bytes that each of the writers sends in so many seconds, if sending itself takes no time.
+
+    ``of_one``: how many of the writers are of the first one's session."""
     free, total, now = [0.0] * writers, [0] * writers, 0.0
     while now < seconds:
         if keys:
             pacer.input("typist", 1, now)
         for number, due in enumerate(free):
             if due <= now:
-                free[number] = now + pacer.rest(str(number), size, now)
+                free[number] = now + pacer.rest(str(max(0, number - of_one)), size, now)
                 total[number] += size
         now += 0.001
     return total
@@ -29,6 +33,27 @@ def test_while_somebody_types_all_programs_together_print_no_more_than_the_rate(
     total = sent(Bulk(2), 10, 5, keys=True)
     assert sum(total) == pytest.approx(10 * RATE, rel=0.02)
     assert max(total) - min(total) <= PIECE, "one program has printed more than another"
+
+
+def test_a_session_that_many_watch_has_no_more_of_the_rate_than_another() -> None:
+    """A hundred who watch had a hundred shares of it: a program beside them printed next to nothing."""
+    *watched, other = sent(Bulk(2), 20, 102, keys=True, of_one=100)
+    assert other > 0.4 * 20 * RATE
+    assert min(watched) > 0.9 * 20 / bulk.MOST_SECONDS * PIECE, "nobody waits without end"
+
+
+def test_what_one_session_does_not_use_is_the_others() -> None:
+    pacer, total, free = Bulk(2), [0, 0], [0.0, 0.0]
+    for step in range(10_000):
+        now = step / 1000
+        pacer.input("typist", 1, now)
+        for number in (0, 1):
+            # The second one prints a piece now and then.
+            if free[number] <= now and (number == 0 or step % 200 == 0):
+                free[number] = now + pacer.rest(str(number), PIECE, now)
+                total[number] += PIECE
+    assert total[1] == 50 * PIECE
+    assert total[0] > 0.8 * 10 * RATE - total[1]
 
 
 def test_nobody_waits_where_nobody_types() -> None:

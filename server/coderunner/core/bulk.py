@@ -8,6 +8,8 @@ took 6 ms and the 99th percentile 36 to 70 ms; at `BYTES_PER_PROCESSOR`, 1.1 ms 
 
 Nobody reads that fast; and as soon as nobody types, output is as fast as before. The keys of a session slow
 down the output of other sessions only: who types a command waits for what it prints.
+
+The sessions that print share the rate, and not the connections: a hundred may watch one session.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ QUIET_SECONDS = 1.0  # after the last key: nobody types
 MAX_KEY_BYTES = 64  # of one input; more was pasted, or is sent by a program
 MIN_BULK_BYTES = 4096  # of one write; less may be an echo, or an editor's screen
 BYTES_PER_PROCESSOR = 4_000_000  # a second, of all sessions together
+MOST_SECONDS = 1.0  # that a piece rests, however many connections share the rate
 MAX_PROCESSORS = 8  # the event loop is one thread: it can use no more, however many the machine has
 
 
@@ -29,6 +32,7 @@ class Bulk:
         self._last = ("", -math.inf)  # the session that typed last, and when
         self._other = ("", -math.inf)  # of the others the one that did
         self._free = -math.inf  # when the pieces so far will have taken their time
+        self._shares: dict[str, float] = {}  # the same of each session that prints, at its share of the rate
 
     def input(self, session: str, size: int, now: float) -> None:
         """A client of ``session`` has sent ``size`` bytes of input."""
@@ -46,8 +50,17 @@ class Bulk:
     def rest(self, session: str, size: int, now: float) -> float:
         """Seconds that this session's output in bulk has to rest, as a piece of ``size`` bytes was sent now.
 
-        Sessions rest in the order in which this is called, so those that print share the rate."""
+        The sessions that print share the rate alike, to however many clients each is sent."""
         if size < MIN_BULK_BYTES or not self.waits(session, now):
             return 0.0
-        self._free = max(now, self._free) + size / self._rate
-        return self._free - now
+        seconds = size / self._rate
+        # Bounded: messages to those who only watch wait as well, and a page takes silence for a loss.
+        self._free = min(max(now, self._free) + seconds, now + MOST_SECONDS)
+        share = max(now, self._shares.pop(session, now))
+        # The first is the one that has sent nothing for longest.
+        while self._shares and next(iter(self._shares.values())) < now - QUIET_SECONDS:
+            del self._shares[next(iter(self._shares))]
+        share += seconds * (len(self._shares) + 1)
+        # No longer than all pieces take: others may print less than their share.
+        self._shares[session] = min(self._free, share)
+        return self._shares[session] - now
