@@ -45,7 +45,6 @@ class Programs:
         self._unseen = cpu.Unseen()
         # Numbers of removed channels stay used, also for a server that attaches later.
         self._forgotten: set[int] = set()
-        self._turn = 0
 
     def live(self) -> list[Channel]:
         """Channels whose output has not been read to its end yet."""
@@ -160,11 +159,9 @@ class Programs:
     def fill(self, link: Link) -> None:
         """Adds what is due of each channel to the stream: its state, one piece of output, acknowledged
         input."""
-        numbers = sorted(self.channels)
         now = time.monotonic()
-        # Channels take turns: one that prints a flood does not delay another one's echo.
-        for step in range(len(numbers)):
-            channel = self.channels[numbers[(self._turn + step) % len(numbers)]]
+        # What has little to send comes first: one that prints a flood does not delay another one's echo.
+        for channel in sorted(self.channels.values(), key=lambda one: one.journal.end - one.sent):
             # First, as it may notice a gap, which the state then reports.
             piece = channel.next_output(now)
             if channel.changed:
@@ -177,7 +174,6 @@ class Programs:
             if channel.in_ack_due is not None and (piece or now >= channel.in_ack_due):
                 channel.in_ack_due = None
                 link.send(frames.IN_ACK, channel=channel.number, offset=channel.in_acked)
-        self._turn += 1
 
     def tick(self, now: float, *, told: bool) -> list[float]:
         """Enforces limits in time; returns the moments at which it has to be called again.
