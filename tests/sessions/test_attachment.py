@@ -7,6 +7,8 @@ import contextlib
 from random import Random
 from typing import Any
 
+import pytest
+
 from coderunner.core import codec
 from coderunner.errors import CodeRunnerError
 from coderunner.schema import messages as m
@@ -251,6 +253,25 @@ class TestTheEnd:
         assert reader.of(m.Gap) == [m.Gap(1, 0, 9, None)]
         assert [type(one).__name__ for one in reader.got[-2:]] == ["Exit", "Closed"]
         assert reader.of(m.Exit)[0].reason == "engine_lost"
+
+    @pytest.mark.parametrize("lost", [True, False])
+    async def test_what_the_agent_had_left_of_a_program_that_ended_is_a_gap_before_its_exit(self, lost):
+        """Its clients waited for two seconds, and were told neither."""
+        world = await World(Agent()).begin()
+        world.session.on_attached(hello([state(1)]))
+        reader = Reader(world.control())
+        output(world, bytes(9))
+        said = {"phase": "exited", "to": 20, "sent": 9, "end": 20, "evidence": {"main": {"code": 3}}}
+        world.agent.say_state(state(1, **said))
+        await until(lambda: world.session.channels[1].exit is not None, "the end")
+        if lost:
+            world.container.condemn("for this test")
+        else:
+            world.session.end("client")
+        await reader.done
+        assert reader.of(m.Gap) == [m.Gap(1, 9, 20, None)]
+        assert [type(one) for one in reader.got[-2:]] == [m.Exit, m.Closed]
+        assert reader.of(m.Exit)[0].code == 3
 
 
 class TestAgentOutOfReach:

@@ -165,6 +165,9 @@ class Bench:
                         feed(session, attachment, number, typed)
                     case m.State() if message.channel == number and message.phase == "running":
                         run_offset, began = message.offset, True
+                    # Output was lost with the container, and is not to be judged without it.
+                    case m.Gap() if message.channel == number:
+                        raise Lost
                     # Not in the channels: the program was refused. Other errors are about input to one that
                     # runs.
                     case m.ErrorMessage() if message.channel == number and number not in session.channels:

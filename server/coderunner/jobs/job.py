@@ -242,6 +242,8 @@ class Job(Work):
                 self._take_output(session, attachment, frame)
                 continue
             message = codec.decode_server_text(frame)
+            if isinstance(message, m.Gap) and session.over:
+                return  # lost with its container, which the exit of a program that had ended would hide
             if isinstance(message, m.InAck):
                 self._feed(session, attachment)
             elif isinstance(message, m.ErrorMessage):

@@ -46,7 +46,7 @@ FETCH_SIZE = 60_000  # bytes that are fetched from the agent at once
 FIRST_FRAME = 1024  # bytes of a client's first frame of output; each next one may be larger
 FLUSH_SECONDS = 2.0  # in which an ending attachment is sent the rest of the output
 LITTLE = 2048  # bytes of output and messages that `flush` sends itself; less than `core.bulk` ever delays
-LOOK_SECONDS = 1.0  # between two attempts to fetch output from an agent that cannot be reached
+LOOK_SECONDS = 1.0  # between two looks whether an agent can be reached, to fetch output
 _INTERNAL_ERROR = 1011  # WebSocket close code, after which clients attach again
 
 
@@ -289,7 +289,7 @@ class Attachment:
                 if self._last is None or left <= 0 or self._took_all():
                     last, self._last = self._last, None
                     return codec.encode_server(last) if last is not None else None
-                await self._pause(left)
+                await self._pause(min(left, LOOK_SECONDS))  # the agent may be lost meanwhile
             elif self._stalled:
                 await self._pause(LOOK_SECONDS)
             elif not self._wake.is_set():
@@ -384,7 +384,7 @@ class Attachment:
         return cursor.sent < channel.cache.start and cursor.room() > 0
 
     def _cached(self, channel: Channel, cursor: Cursor) -> str | bytes | None:
-        """A frame of output from the cache, or the channel's end; None when neither can be sent."""
+        """A frame of output from the cache, a `gap`, or the channel's end; None when none can be sent."""
         upto = min(channel.cache.end, cursor.acked + cursor.window.size)
         # The end is only sent after the output before it: clients close the terminal at the exit.
         if cursor.sent < upto:
@@ -398,10 +398,16 @@ class Attachment:
             return frame
         # The condition is on the client's cursor and not on the cache: this client may be behind all others.
         end = channel.told_end
+        if end and cursor.sent < end.offset and self._lost(channel, cursor):
+            return self._gap(channel, cursor, end.offset, None)
         if end and not cursor.exit_sent and cursor.sent >= end.offset:
             cursor.exit_sent = True
             return codec.encode_server(end)
         return None
+
+    def _lost(self, channel: Channel, cursor: Cursor) -> bool:
+        """Whether the agent was lost with the output behind the cache's end, as the session has ended."""
+        return self._last is not None and cursor.sent >= channel.cache.end and not self._source.reachable
 
     async def _fetch(self, channel: Channel, cursor: Cursor) -> str | bytes | None:
         """A frame of output that the cache has dropped, from the agent; a `gap` when the agent has dropped
