@@ -12,6 +12,7 @@ import pytest
 from coderunner.core import codec
 from coderunner.errors import CodeRunnerError
 from coderunner.schema import messages as m
+from coderunner.schema.reports import ChannelState, read
 from coderunner.wire import flow, frames
 from tests.sessions.fakes import Agent, World, hello, read_to_end, state, told, until
 
@@ -253,6 +254,20 @@ class TestTheEnd:
         assert reader.of(m.Gap) == [m.Gap(1, 0, 9, None)]
         assert [type(one).__name__ for one in reader.got[-2:]] == ["Exit", "Closed"]
         assert reader.of(m.Exit)[0].reason == "engine_lost"
+
+    async def test_a_search_for_problems_that_never_begins_keeps_no_exit_back(self):
+        """As when a session is closed in the turn of the loop in which its program fails."""
+        world = await World(Agent()).begin()
+        world.session.on_attached(hello([state(1)]))
+        reader = Reader(world.control())
+        channels, said = world.session.channels, b'  File "main.py", line 1, in <module>\nNameError: x\n'
+        ended = world.session.end("client")
+        channels.on_output(1, 2, 0, said)
+        over = {"phase": "exited", "to": len(said), "end": len(said), "evidence": {"main": {"code": 1}}}
+        channels.on_state(read(ChannelState, state(1, **over), "state"))
+        assert channels[1].searching
+        await asyncio.gather(ended, reader.done)
+        assert [type(one) for one in reader.got[-2:]] == [m.Exit, m.Closed]
 
     @pytest.mark.parametrize("lost", [True, False])
     async def test_what_the_agent_had_left_of_a_program_that_ended_is_a_gap_before_its_exit(self, lost):

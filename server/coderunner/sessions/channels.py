@@ -6,6 +6,7 @@ stream: each sets an absolute state, or names something that the agent does only
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping
 from typing import Any
 
@@ -55,7 +56,7 @@ class Channels:
         lifetime_ms: int,
         touch: Callable[[], None],
         changed: Callable[[], None],
-        task: Callable[[Coroutine[Any, Any, None], str], object],
+        task: Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]],
         forgotten: Callable[[int], None] = lambda _: None,
         ended: Callable[[], None] = lambda: None,
     ) -> None:

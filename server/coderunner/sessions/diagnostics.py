@@ -6,6 +6,7 @@ is not, it is fetched from the agent.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
@@ -52,7 +53,7 @@ class DiagnosticsFinder:
         attachments: Attachments,
         fetch: Fetch,
         paths: Callable[[], Awaitable[set[str]]],
-        task: Callable[[Coroutine[Any, Any, None], str], object],
+        task: Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]],
     ) -> None:
         self._patterns = language.diagnostics
         self._hints = language.hints
@@ -110,7 +111,9 @@ class DiagnosticsFinder:
 
     def _begin(self, channel: Channel, search: Coroutine[Any, Any, None]) -> None:
         channel.searching += 1
-        self._task(self._search(channel, search), "session-diagnostics")
+        work = self._task(self._search(channel, search), "session-diagnostics")
+        # Not in the task, which the end of the session may cancel before it begins.
+        work.add_done_callback(lambda _: self._searched(channel, search))
 
     async def _search(self, channel: Channel, search: Coroutine[Any, Any, None]) -> None:
         try:
@@ -118,9 +121,11 @@ class DiagnosticsFinder:
                 await search
         except TimeoutError:
             log.debug("a search for problems took too long", extra=fields(channel=channel.number))
-        finally:
-            channel.searching -= 1
-            self._attachments.wake()
+
+    def _searched(self, channel: Channel, search: Coroutine[Any, Any, None]) -> None:
+        search.close()
+        channel.searching -= 1
+        self._attachments.wake()
 
     async def _recall(self, channel: Channel, phase: str, start: int, end: int) -> None:
         """Searches output that is fetched from the agent."""
