@@ -182,6 +182,23 @@ class TestAtOnce:
         assert {frame.channel for frame in came} == {1, 2, 3}
         await world.close()
 
+    async def test_what_waits_for_the_agent_holds_up_neither_messages_nor_an_echo(self):
+        """A page takes its connection for lost before an agent that does not answer is given up."""
+        world = await World(Agent()).begin()
+        world.session.on_attached(hello([state(1, to=9, sent=9), state(2)]))
+        control = world.control()
+        reader = Reader(control)
+        control.sender = Socket(reader)
+        await until(lambda: world.agent.ops("fetch"), "a fetch, which is not answered")
+        world.session.handle(control, m.Ping(5))
+        assert reader.of(m.Pong) == [m.Pong(5)]
+        channels = world.session.channels
+        channels.begin_reports()
+        channels.on_output(2, 1, 0, b"k")
+        channels.end_reports()
+        assert [(one.channel, one.payload) for one in reader.of(codec.OutputFrame)] == [(2, b"k")]
+        reader.done.cancel()
+
     async def test_a_socket_that_takes_nothing_leaves_it_to_the_writer(self):
         world, reader, socket = await self.begin()
         socket.takes = False

@@ -211,6 +211,7 @@ async def resting(types: Callable[[], bool]) -> tuple[World, Attachment, Admitte
     tcp.transport = SimpleNamespace(is_closing=lambda: False)
     outgoing = Outgoing(SimpleNamespace(closed=False), tcp, connections, lambda error, name: None)
     outgoing.attach("s", Attached(world.session, attachment))
+    attachment.sender = outgoing
     pump = asyncio.create_task(outgoing.pump())
     await until(lambda: outgoing.resting, "a rest")
     return world, attachment, tcp, pump
@@ -234,7 +235,7 @@ async def test_the_end_of_a_session_does_not_wait_until_others_have_typed():
 async def test_a_message_does_not_wait_until_others_have_typed():
     world, attachment, tcp, pump = await resting(lambda: True)
     world.session.handle(attachment, m.Ping(7))
-    await until(lambda: m.Pong(7) in texts(tcp), "the answer")
+    assert m.Pong(7) in texts(tcp)
     assert not pump.done()
     await world.close()
     await pump

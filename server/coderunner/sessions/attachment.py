@@ -144,6 +144,7 @@ class Attachment:
         self._wake = asyncio.Event()
         self.sender: Sender | None = None  # the client's socket, while it is served
         self._idle = False  # `next` waits, with nothing to send
+        self._fetching = False  # `next` waits for the agent
         self._due = False  # there is something for `flush`
         self._turn = 0  # the channel that is looked at first, or the next one after it
         self._sent = 0  # bytes of output, for the size of the first frames
@@ -211,6 +212,7 @@ class Attachment:
             self._due = True
         else:
             self._wake.set()
+            self._send_beside(0)
 
     def flush(self) -> None:
         """Sends what there is in this very call, if it is little and `next` waits; else wakes `next`.
@@ -225,8 +227,16 @@ class Attachment:
             sender.send_at_hand()
             return
         self._wake.set()
-        if sender is not None and sender.resting and self.waiting <= LITTLE and sender.ready():
-            sender.send_at_hand(LITTLE)
+        self._send_beside(LITTLE)
+
+    def _send_beside(self, most: int) -> None:
+        """Sends messages, and output of channels that have at most ``most`` bytes, while the client's writer
+        waits for the end of a rest, or `next` for the agent: neither has taken anything then."""
+        sender = self.sender
+        if sender is None or not (sender.resting or self._fetching):
+            return
+        if self.waiting <= LITTLE and sender.ready():
+            sender.send_at_hand(most)
 
     def end(self, code: int, *, flush: bool = True, last: ServerMessage | None = None) -> None:
         """Ends the attachment with a WebSocket close ``code``, after the queued messages.
@@ -416,12 +426,15 @@ class Attachment:
         if not self._source.reachable:
             return self._unreachable(channel, cursor)
         limit = min(FETCH_SIZE, cursor.room(), FIRST_FRAME + self._sent)
+        self._fetching = True
         try:
             found = await self._source.fetch(channel, at, limit)
         except (AgentLost, EngineError):
             return self._unreachable(channel, cursor)
         except CodeRunnerError:  # no such channel, or an agent of before that cannot answer: it is lost
             return self._gap(channel, cursor, channel.cache.start, None)
+        finally:
+            self._fetching = False
         if found.begin > at:
             # The agent's journal begins later: what is before it is lost for all clients.
             channel.oldest = max(channel.oldest, found.begin)

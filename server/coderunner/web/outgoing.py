@@ -78,11 +78,11 @@ class Outgoing:
         due = loop.time() + wait
         self.resting = True
         try:
-            # Not at the end, whose deadline would pass meanwhile: what is left then would be lost.
-            while due > (now := loop.time()) and bulk.waits(self._session, now) and not self._attached.ends:
-                await asyncio.sleep(min(due - now, LOOK_SECONDS))
-                if self.ready():
-                    self.send_at_hand(0)  # messages that no report of the agent has brought
+            while (left := due - loop.time()) > 0:
+                # Not at the end, whose deadline would pass meanwhile: what is left then would be lost.
+                if self._attached.ends or not bulk.waits(self._session, loop.time()):
+                    break
+                await asyncio.sleep(min(left, LOOK_SECONDS))
         finally:
             self.resting = False
 
