@@ -9,8 +9,8 @@ set -euo pipefail
 # Nothing outside of .venv, and nothing shared: they run beside each other. Where only such paths are given, nothing is
 # prepared either. Those that measure time (marked `timed`) are alone all the same.
 UNIT=(tests/agent tests/config tests/core tests/docs tests/fleet tests/jobs tests/sessions tests/store tests/wire
-  tests/engine/test_sizes.py tests/engine/test_translated.py tests/gate/test_connections.py tests/images/test_declared.py
-  tests/images/test_origin.py tests/images/test_recipes.py tests/mcp/test_screen.py tests/test_background.py tests/test_bars.py
+  tests/engine/test_sizes.py tests/engine/test_translated.py tests/gate/test_connections.py tests/identity/test_login.py
+  tests/images/test_declared.py tests/images/test_origin.py tests/images/test_recipes.py tests/mcp/test_screen.py tests/test_background.py tests/test_bars.py
   tests/test_blocking.py tests/test_prepare.py tests/test_sign.py tests/test_stopping.py tests/test_takeover.py tests/test_timing.py
   tests/test_turns.py
   tests/web/test_bodies.py tests/web/test_events.py tests/web/test_guard.py tests/web/test_leftovers.py tests/web/test_page.py)

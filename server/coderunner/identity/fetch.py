@@ -54,14 +54,20 @@ class Fetcher:
                 body = await answer.content.read(MAX_ANSWER + 1)
                 while len(body) <= MAX_ANSWER and (more := await answer.content.read(MAX_ANSWER)):
                     body += more
-                document = orjson.loads(body) if len(body) <= MAX_ANSWER else None
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             why = type(error).__name__
             raise IdentityUnavailable(
                 f"the issuer of tokens cannot be asked ({why})", retry_after_ms=5000
             ) from None
+        try:
+            document = orjson.loads(body) if len(body) <= MAX_ANSWER else None
+        except ValueError:
+            document = None
         if not isinstance(document, dict):
-            raise IdentityUnavailable("the issuer of tokens answers with no JSON object", retry_after_ms=5000)
+            # With the status: of a wrong address that is what helps, and its page is no JSON.
+            raise IdentityUnavailable(
+                f"the issuer of tokens answers with {answer.status} and no JSON object", retry_after_ms=5000
+            )
         return answer.status, document
 
     async def close(self) -> None:

@@ -9,6 +9,7 @@ import asyncio
 import base64
 import hashlib
 import hmac
+import logging
 import re
 import secrets
 import time
@@ -24,11 +25,14 @@ from coderunner.identity.fetch import Fetcher
 from coderunner.identity.sealing import Sealer
 from coderunner.identity.sign_ins import SignIns
 from coderunner.identity.target import local_target
-from coderunner.identity.tokens import KeySet, Verifier
+from coderunner.identity.tokens import AGAIN_SECONDS, STALE_SECONDS, KeySet, Verifier
+from coderunner.logs import fields
 from coderunner.schema.forms import web_address
 
+log = logging.getLogger(__name__)
+
 BEGUN_SECONDS = 600.0  # that somebody may take at the provider's
-FRESH_SECONDS = 3600.0  # for which the provider's description is kept
+FRESH_SECONDS = 3600.0  # after which the provider's description is read again
 # VSCHAR of RFC 6749, appendix A.11, without the space; its length is not bounded there.
 _CODE = re.compile(r"[!-~]{1,4096}")
 
@@ -41,7 +45,6 @@ class Provider:
     token: str
     keys: KeySet
     post_secret: bool
-    logout: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,36 +70,52 @@ class Login:
         self._sealer = sealer
         self._sign_ins = sign_ins
         self._fetcher = fetcher
-        self._provider: tuple[float, Provider] | None = None
+        self._provider: Provider | None = None
+        self._read_at = self._failed_at = float("-inf")
+        self._why = ""  # the last reading failed
         self._asking = asyncio.Lock()
 
     async def provider(self) -> Provider:
-        """The provider's addresses. Raises IdentityUnavailable."""
+        """The provider's addresses; those of before for STALE_SECONDS while it cannot be asked. Raises
+        IdentityUnavailable."""
         # A lock: many people sign in at a lesson's start, and one request is enough for all.
         async with self._asking:
-            if self._provider is not None and time.monotonic() < self._provider[0] + FRESH_SECONDS:
-                return self._provider[1]
-            issuer = self._client.issuer
-            told = await self._fetcher.get(issuer.rstrip("/") + "/.well-known/openid-configuration")
-            try:
-                # OpenID Connect Discovery, section 4.3: it must be identical, or another provider could be
-                # put in its place.
-                if told.get("issuer") != issuer:
-                    raise ValueError("it names another issuer")
-                # The default of OpenID Connect Discovery, section 3.
-                methods = told.get("token_endpoint_auth_methods_supported") or ["client_secret_basic"]
-                logout = told.get("end_session_endpoint")
-                found = Provider(
-                    authorize=web_address(str(told.get("authorization_endpoint"))),
-                    token=web_address(str(told.get("token_endpoint"))),
-                    keys=KeySet(web_address(str(told.get("jwks_uri"))), self._fetcher),
-                    post_secret="client_secret_basic" not in methods,
-                    logout=web_address(logout) if isinstance(logout, str) else None,
-                )
-            except ValueError as error:
-                raise IdentityUnavailable(f"the provider's description cannot be used: {error}") from None
-            self._provider = (time.monotonic(), found)
-            return found
+            now = time.monotonic()
+            if self._provider is not None and now < self._read_at + FRESH_SECONDS:
+                return self._provider
+            # Who has waited for the lock would otherwise ask anew, one after the other, each until the
+            # fetcher's deadline.
+            if now >= self._failed_at + AGAIN_SECONDS:
+                try:
+                    self._provider = await self._description()
+                    self._read_at = time.monotonic()
+                    return self._provider
+                except IdentityUnavailable as error:
+                    self._failed_at, self._why = time.monotonic(), error.message
+                    about = fields(issuer=self._client.issuer, why=error.message)
+                    log.warning("the provider's description cannot be read", extra=about)
+            if self._provider is not None and now < self._read_at + STALE_SECONDS:
+                return self._provider
+            raise IdentityUnavailable(self._why, retry_after_ms=round(AGAIN_SECONDS * 1000))
+
+    async def _description(self) -> Provider:
+        issuer = self._client.issuer
+        told = await self._fetcher.get(issuer.rstrip("/") + "/.well-known/openid-configuration")
+        try:
+            # OpenID Connect Discovery, section 4.3: it must be identical, or another provider could be put in
+            # its place.
+            if told.get("issuer") != issuer:
+                raise ValueError("it names another issuer")
+            # The default of OpenID Connect Discovery, section 3.
+            methods = told.get("token_endpoint_auth_methods_supported") or ["client_secret_basic"]
+            return Provider(
+                authorize=web_address(str(told.get("authorization_endpoint"))),
+                token=web_address(str(told.get("token_endpoint"))),
+                keys=KeySet(web_address(str(told.get("jwks_uri"))), self._fetcher),
+                post_secret="client_secret_basic" not in methods,
+            )
+        except (ValueError, TypeError) as error:
+            raise IdentityUnavailable(f"the provider's description cannot be used: {error}") from None
 
     async def begin(self, redirect: str, target: str) -> tuple[str, str]:
         """Begins a sign-in: (the address at the provider, the cookie's text for the way back).
@@ -126,8 +145,7 @@ class Login:
                 "target": local_target(target), "expires": time.time() + BEGUN_SECONDS,
             },
         )  # fmt: skip
-        glue = "&" if "?" in provider.authorize else "?"
-        return provider.authorize + glue + urlencode(query), cookie
+        return f"{provider.authorize}?{urlencode(query)}", cookie
 
     async def finish(self, cookie: str, query: dict[str, str]) -> tuple[str, str]:
         """Ends a sign-in that came back: (the text of the sign-in's cookie, where the page goes on).

@@ -1,0 +1,97 @@
+"""A sign-in at a provider that is slow, gone, or answers with something else."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from coderunner.errors import IdentityUnavailable
+from coderunner.identity import login as logins
+from coderunner.identity.claims import ClaimRules
+from coderunner.identity.fetch import Fetcher
+from coderunner.identity.login import Client, Login
+from coderunner.identity.sealing import Sealer
+from coderunner.identity.sign_ins import SignIns
+
+ISSUER = "https://id.example"
+DESCRIPTION = {
+    "issuer": ISSUER, "authorization_endpoint": ISSUER + "/authorize", "token_endpoint": ISSUER + "/token",
+    "jwks_uri": ISSUER + "/keys",
+}  # fmt: skip
+REDIRECT = "https://here.example/auth/callback"
+
+
+class Provider:
+    """A provider, and how often it was asked. `told`: its description; None while it cannot be asked."""
+
+    def __init__(self, told: dict[str, Any] | None) -> None:
+        self.told, self.asked = told, 0
+
+    async def get(self, _url: str) -> dict[str, Any]:
+        self.asked += 1
+        await asyncio.sleep(0)
+        if self.told is None:
+            raise IdentityUnavailable("gone")
+        return self.told
+
+
+def login(provider: Any) -> Login:
+    sealer = Sealer(b"key")
+    client = Client(ISSUER, "coderunner", None, ("openid",), 5.0)
+    return Login(client, ClaimRules(), sealer, SignIns(sealer, 60), provider)
+
+
+async def test_of_many_who_sign_in_while_the_provider_is_gone_one_asks_it(monkeypatch):
+    provider = Provider(None)
+    one = login(provider)
+    found = await asyncio.gather(*(one.begin(REDIRECT, "/") for _ in range(20)), return_exceptions=True)
+    assert {type(each) for each in found} == {IdentityUnavailable}
+    assert {each.message for each in found} == {"gone"}
+    assert provider.asked == 1, "each would wait for the one before, until its deadline"
+    provider.told = DESCRIPTION
+    monkeypatch.setattr(logins, "AGAIN_SECONDS", 0.0)
+    address, _ = await one.begin(REDIRECT, "/")
+    assert address.startswith(DESCRIPTION["authorization_endpoint"] + "?")
+
+
+async def test_what_is_known_of_a_provider_serves_on_while_it_cannot_be_asked(monkeypatch):
+    provider = Provider(DESCRIPTION)
+    one = login(provider)
+    await one.begin(REDIRECT, "/")
+    monkeypatch.setattr(logins, "FRESH_SECONDS", 0.0)
+    monkeypatch.setattr(logins, "AGAIN_SECONDS", 0.0)
+    provider.told = None
+    assert await one.begin(REDIRECT, "/")
+    assert provider.asked == 2
+    monkeypatch.setattr(logins, "STALE_SECONDS", 0.0)
+    with pytest.raises(IdentityUnavailable):
+        await one.begin(REDIRECT, "/")
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"issuer": "https://evil.example"}, {"token_endpoint": "http://evil.example"}, {"jwks_uri": None},
+        {"token_endpoint_auth_methods_supported": 5},
+    ],
+)  # fmt: skip
+async def test_a_description_that_cannot_be_used(changed):
+    with pytest.raises(IdentityUnavailable, match="description"):
+        await login(Provider(DESCRIPTION | changed)).begin(REDIRECT, "/")
+
+
+async def test_a_page_that_is_no_json_is_told_by_its_status():
+    async def missing(_request: web.Request) -> web.Response:
+        return web.Response(status=404, text="<html>not here</html>", content_type="text/html")
+
+    app = web.Application()
+    app.router.add_get("/{path:.*}", missing)
+    fetcher = Fetcher()
+    async with TestServer(app) as server:
+        with pytest.raises(IdentityUnavailable, match="404"):
+            await fetcher.get(str(server.make_url("/.well-known/openid-configuration")))
+        await fetcher.close()
