@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import csv
 import io
+import threading
 import time
 from collections.abc import AsyncIterator
 
@@ -34,10 +35,14 @@ async def reading(one: History, begin: int) -> AsyncIterator[History]:
     """Runs it, and waits until it has read what began then or before."""
     task = asyncio.create_task(one.run())
     try:
-        await eventually(lambda: one.since(0, 1)[0].t <= begin, 10, "the points to be read")
+        await eventually(lambda: _begins(one, begin), 10, "the points to be read")
         yield one
     finally:
         task.cancel()
+
+
+async def _begins(one: History, begin: int) -> bool:
+    return (await one.since(0, 1))[0].t <= begin
 
 
 def point(t: int, seconds: int = MINUTE, **fields) -> Point:
@@ -124,7 +129,7 @@ async def test_what_is_counted_is_there_at_once_and_after_a_restart(tmp_path):
     metrics.sessions_ended.labels("client").inc()
     metrics.open_seconds.labels("yes").observe(0.02)
     metrics.resumes.labels("watch").inc()
-    _, (now,) = first.chart(1)
+    _, (now,) = await first.chart(1)
     seen = now.figures()
     assert (seen.sessions, seen.waiting, seen.resumes, seen.opened) == (2, 1, 1, 1)
     assert seen.ended == {"client": 1}
@@ -134,9 +139,10 @@ async def test_what_is_counted_is_there_at_once_and_after_a_restart(tmp_path):
     earlier = point(int(time.time()) - HOUR, ended={"client": 4})
     file.write_bytes(earlier.line() + file.read_bytes() + b'{"t":1,"s"')  # cut off, as by a kill
     async with reading(History(file, lambda: NOTHING), earlier.t) as second:
-        assert sum(one.resumes for one in second.since(0, DAY)) == 1
-        assert sum(one.ended["client"] for one in second.since(0, DAY)) == 5
-        assert second.since(0, DAY)[-1].rooms == {"algebra": 1}
+        days = await second.since(0, DAY)
+        assert sum(one.resumes for one in days) == 1
+        assert sum(one.ended["client"] for one in days) == 5
+        assert days[-1].rooms == {"algebra": 1}
     assert file.stat().st_mode & 0o077 == 0
 
 
@@ -144,7 +150,7 @@ async def test_a_disk_that_takes_nothing_ends_nothing(tmp_path, caplog):
     one = History(tmp_path / "missing" / "one.history", lambda: NOTHING)
     await one.keep()
     await one.keep()
-    assert len(one.since(0, DAY)) == 1
+    assert len(await one.since(0, DAY)) == 1
     told = [record for record in caplog.records if "not kept" in record.message]
     assert len(told) == 1
 
@@ -155,9 +161,33 @@ async def test_a_chart_has_few_points(tmp_path):
     file.write_bytes(b"".join(point(t).line() for t in range(now - 2 * DAY, now, MINUTE)))
     async with reading(History(file, lambda: NOTHING), now - 2 * DAY) as one:
         for hours in (1, 6, 24, 168, 1488):
-            step, points = one.chart(hours)
+            step, points = await one.chart(hours)
             assert 1 <= len(points) <= history.MAX_POINTS + 2, hours
             assert all(each.t % step == 0 for each in points)
+
+
+async def test_many_points_are_added_up_beside_the_loop(tmp_path, monkeypatch):
+    """Two months of points take a tenth of a second, in which no key would be echoed."""
+    threads, add = [], history.added
+
+    def noted(points, step):
+        threads.append(threading.get_ident())
+        return add(points, step)
+
+    monkeypatch.setattr(history, "added", noted)
+    file, begin = tmp_path / "one.history", int(time.time()) // HOUR * HOUR - 3 * DAY
+    file.write_bytes(b"".join(point(t, runs={"c": 1}).line() for t in range(begin, begin + 3 * DAY, MINUTE)))
+    monkeypatch.setattr(history, "FINE_SECONDS", 4 * DAY)
+    async with reading(History(file, lambda: NOTHING), begin) as one:
+        monkeypatch.setattr(history, "FINE_SECONDS", 2 * DAY)
+        await asyncio.gather(one.keep(), one.keep())
+        assert (await one.since(0, 1))[0].seconds == HOUR
+        _, points = await one.chart(1488)
+        assert sum(each.runs["c"] for each in points) == 3 * DAY // MINUTE
+    async with reading(History(file, lambda: NOTHING), begin) as one:
+        assert sum(each.runs["c"] for each in await one.since(0, DAY)) == 3 * DAY // MINUTE
+    assert threads
+    assert threading.get_ident() not in threads
 
 
 def test_the_report_has_a_line_a_day_of_numbers():

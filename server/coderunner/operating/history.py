@@ -207,7 +207,7 @@ class History:
         self._points: list[Point] = []
         self._before = seen_now()
         self._open = Point(int(time.time()))
-        self._told = False
+        self._told = self._thinning = False
         self._writing = asyncio.Lock()
 
     async def run(self) -> None:
@@ -235,12 +235,18 @@ class History:
         point = self._present()
         self._before, self._open = seen_now(), Point(int(time.time()))
         self._points.append(point)
-        coarser = thinned(self._points, point.t)
-        if len(coarser) < len(self._points):
-            self._points = coarser
-            await self._rewrite()
-        else:
-            await self._write(point.line(), "ab")
+        if self._thinning or settled(self._points, point.t):
+            await self._write(point.line, "ab")
+            return
+        self._thinning = True
+        try:
+            known = len(self._points)
+            # In a thread, as all that adds up many points: it takes a tenth of a second.
+            coarser = await asyncio.to_thread(thinned, self._points[:known], point.t)
+            self._points = [*coarser, *self._points[known:]]
+        finally:
+            self._thinning = False
+        await self._rewrite()
 
     def _present(self) -> Point:
         """The point since the last one that was kept."""
@@ -254,27 +260,30 @@ class History:
         )  # fmt: skip
 
     async def _rewrite(self) -> None:
-        await self._write(b"".join(one.line() for one in self._points), "wb")
+        points = list(self._points)
+        await self._write(lambda: b"".join(one.line() for one in points), "wb")
 
-    async def _write(self, data: bytes, mode: str) -> None:
+    async def _write(self, made: Callable[[], bytes], mode: str) -> None:
         async with self._writing:
             try:
-                await asyncio.to_thread(_write, self._file, data, mode)
+                await asyncio.to_thread(lambda: _write(self._file, made(), mode))
                 self._told = False
             except OSError as error:  # a full disk must not end anything: the figures are in memory
                 if not self._told:
                     log.warning("figures over time are not kept", extra=fields(why=str(error)))
                 self._told = True
 
-    def since(self, begin: float, step: int) -> list[Point]:
+    async def since(self, begin: float, step: int) -> list[Point]:
         """The points from `begin` on, added up to steps of so many seconds, with what was counted up to
         now."""
-        return added([one for one in [*self._points, self._present()] if one.t + one.seconds > begin], step)
+        points = [one for one in [*self._points, self._present()] if one.t + one.seconds > begin]
+        # In a thread: the points themselves are not changed any more.
+        return await asyncio.to_thread(added, points, step)
 
-    def chart(self, hours: int) -> tuple[int, list[Point]]:
+    async def chart(self, hours: int) -> tuple[int, list[Point]]:
         """(seconds of a step, the points of the last hours); at most MAX_POINTS points."""
         step = next(one for one in (60, 300, 900, 3600, 6 * 3600) if hours * HOUR / one <= MAX_POINTS)
-        return step, self.since(time.time() - hours * HOUR, step)
+        return step, await self.since(time.time() - hours * HOUR, step)
 
 
 def added(points: Iterable[Point], step: int) -> list[Point]:
@@ -290,18 +299,29 @@ def added(points: Iterable[Point], step: int) -> list[Point]:
     return [found[begin] for begin in sorted(found)]
 
 
-def thinned(points: Sequence[Point], now: float) -> list[Point]:
-    """The points that are kept: minutes older than FINE_SECONDS become hours, and the oldest are dropped.
+def settled(points: Sequence[Point], now: float) -> bool:
+    """Whether `thinned` would keep the points as they are: it changes something once an hour."""
+    fine = _fine(now)
+    # From the end, where the few that are too fine would be.
+    newest = next((index for index in range(len(points) - 1, -1, -1) if points[index].t < fine), None)
+    if newest is None:
+        return True
+    coarse = all(one.seconds > 10 * MINUTE for one in points[max(0, newest - 1) : newest + 1])
+    return coarse and points[0].t >= now - KEPT_SECONDS - DAY
 
-    Whole hours only, so that this changes something once an hour."""
-    fine = int(now - FINE_SECONDS) // HOUR * HOUR
-    old = [one for one in points if one.t < fine]
-    if all(one.seconds > 10 * MINUTE for one in old[-2:]) and (
-        not old or old[0].t >= now - KEPT_SECONDS - DAY
-    ):
+
+def thinned(points: Sequence[Point], now: float) -> list[Point]:
+    """The points that are kept: minutes older than FINE_SECONDS become hours, and the oldest are dropped."""
+    if settled(points, now):
         return list(points)
-    coarse = added([one for one in old if one.t >= now - KEPT_SECONDS], HOUR)
+    fine = _fine(now)
+    coarse = added([one for one in points if now - KEPT_SECONDS <= one.t < fine], HOUR)
     return [*coarse, *(one for one in points if one.t >= fine)]
+
+
+def _fine(now: float) -> int:
+    """Since when points are of minutes. Whole hours only."""
+    return int(now - FINE_SECONDS) // HOUR * HOUR
 
 
 def _read(file: Path) -> list[Point]:

@@ -168,7 +168,7 @@ async def records(request: web.Request) -> web.Response:
 async def figures(request: web.Request) -> web.Response:
     """Returns figures over time, for charts; at most 300 points."""
     hours = min(MAX_HOURS, max(1, int(query_of(request, HistoryQuery).hours)))
-    step, points = request.app[ROOM].history.chart(hours)
+    step, points = await request.app[ROOM].history.chart(hours)
     return json_reply(History(step, tuple(one.figures() for one in points)))
 
 
@@ -176,7 +176,7 @@ async def report(request: web.Request) -> web.Response:
     """Returns the daily report as CSV: a line a day (UTC), today's up to now."""
     days = max(1, int(query_of(request, ReportQuery).days))
     today = int(time.time()) // history.DAY * history.DAY
-    points = request.app[ROOM].history.since(today - (days - 1) * history.DAY, history.DAY)
+    points = await request.app[ROOM].history.since(today - (days - 1) * history.DAY, history.DAY)
     languages = sorted(request.app[PARTS].catalog.languages)
     told = [one.figures() for one in points if one.t >= today - (days - 1) * history.DAY]
     text = history.report(told, m.CLOSED_REASONS, languages)
