@@ -5,10 +5,20 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import make_mocked_request
 from multidict import CIMultiDict
 
 from coderunner import config
+from coderunner.errors import NotAllowed
+from coderunner.identity.chain import made
+from coderunner.identity.principal import Principal
+from coderunner.schema.quotas import QuotasFile
+from coderunner.sessions.quotas import Quotas
 from coderunner.web import guard
+from coderunner.web.api.wall import teacher_of
+from coderunner.web.keys import PARTS
+from coderunner.web.tickets import Tickets
 
 SETTINGS = config.load({"TRUSTED_PROXIES": "127.0.0.1,10.0.0.0/8"})
 
@@ -95,3 +105,36 @@ def test_an_origin_of_any_bytes_is_not_the_own_one(origin: str, said: str) -> No
     assert not guard.from_own_page(SETTINGS, request)
     headers["Origin"], headers["X-Forwarded-Proto"] = "http://127.0.0.1:1", "http"
     assert guard.from_own_page(SETTINGS, request)
+
+
+@pytest.mark.parametrize(
+    ("fields", "counts"),
+    [
+        ({"Sec-Fetch-Site": "same-origin", "Sec-Fetch-Mode": "cors"}, True),
+        ({"Sec-Fetch-Site": "none", "Sec-Fetch-Mode": "navigate"}, True),  # typed, or a bookmark
+        ({}, True),  # no browser
+        ({"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}, False),
+        ({"Sec-Fetch-Site": "same-site", "Sec-Fetch-Mode": "navigate"}, False),
+        ({"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors"}, False),
+    ],
+)
+async def test_no_link_elsewhere_has_a_teacher_collect_the_files_of_a_room(fields, counts):
+    """A link brings the teacher's cookie, and all users of the room are told of what it does."""
+    settings = config.load({"OIDC_ISSUER": "https://id.example", "OIDC_CLIENT_ID": "x"})
+    identity = made(settings, b"key")
+    tina = Principal("oidc:tina", "Tina", frozenset(("user", "teacher")), frozenset(("algebra",)), how="oidc")
+    registry = SimpleNamespace(quotas=Quotas(QuotasFile()))
+    headers = {"Host": "127.0.0.1:3000", "Cookie": f"coderunner={identity.sign_ins.made(tina)}", **fields}
+    app = web.Application()
+    app[PARTS] = SimpleNamespace(settings=settings, identity=identity, tickets=Tickets(), registry=registry)
+    request = make_mocked_request(
+        "GET", "/api/rooms/algebra/archive", headers=headers, match_info={"room": "algebra"}, app=app
+    )
+    try:
+        _, who = await teacher_of(request)
+    except NotAllowed:
+        assert not counts
+    else:
+        assert counts
+        assert who.subject == "oidc:tina"
+    await identity.close()

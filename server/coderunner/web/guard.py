@@ -207,9 +207,10 @@ def own_origin(settings: Settings, request: web.BaseRequest) -> str:
     return f"{scheme}://{request.headers.get('Host', '').strip().lower()}"
 
 
-def from_own_page(settings: Settings, request: web.BaseRequest) -> bool:
+def from_own_page(settings: Settings, request: web.BaseRequest, *, links: bool = True) -> bool:
     """Whether a credential that browsers send by themselves (a cookie, a proxy's sign-in, being on this
-    machine) may count: not if a page of another origin has made the request.
+    machine) may count: not if a page of another origin has made the request. `links`: whether somebody may
+    be led here by a link of another site; not to what is told to others when it is read.
 
     Browsers send Origin with every WebSocket and every request that may change something.
     """
@@ -219,7 +220,7 @@ def from_own_page(settings: Settings, request: web.BaseRequest) -> bool:
         return origin.lower() == own_origin(settings, request)
     if request.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin"):
         # A link from elsewhere may lead to a page here, but not to anything that is done or read here.
-        return request.method == "GET" and request.headers.get("Sec-Fetch-Mode") == "navigate"
+        return links and request.method == "GET" and request.headers.get("Sec-Fetch-Mode") == "navigate"
     return True
 
 

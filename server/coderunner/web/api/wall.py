@@ -33,7 +33,8 @@ async def teacher_of(request: web.Request) -> tuple[Caller, Principal]:
     if not who.known:
         who = await guard.require(parts, request, "operate")  # raises, or it is this machine's operator
     require_teacher(who, request.match_info["room"])
-    if not guard.from_own_page(parts.settings, request):
+    # Nor by a link: files that are collected and a wall that is open are told to all of the room.
+    if not guard.from_own_page(parts.settings, request, links=False):
         raise NotAllowed("the requests of a room come from this server's own page, or from no page")
     return caller, who
 
