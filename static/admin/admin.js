@@ -3,10 +3,10 @@ import '../app/policy.js'; // before any library makes a style
 import { world } from '../app/browser.js';
 import { el } from '../app/dom.js';
 import { bearer, credential, forgetKey, keepKey } from '../app/key.js';
-import { signInAtProvider } from '../app/sign-in.js';
+import { byCookie, signInAtProvider, signInFailure, signOut } from '../app/sign-in.js';
 import { ask, Refusal, save } from './api.js';
 import { drawCharts } from './charts.js';
-import { drawKeys, setUpKeys } from './keys.js';
+import { drawKeys, hideKey, setUpKeys } from './keys.js';
 import { drawImages, drawLoadTests, drawLog, drawQueue, drawSettings, setUpLists } from './lists.js';
 import { age, at, bytes, problem, question, setUpTables, tiles } from './page.js';
 import { drawSessions } from './sessions.js';
@@ -70,7 +70,7 @@ async function draw() {
     if (mine === round) problem('');
   } catch (error) {
     if (error instanceof Refusal && error.status === 401) {
-      login(bearer() ? 'The key is not valid any more.' : '');
+      if (mine === round) login(bearer() ? 'The key is not valid any more.' : 'The sign-in has ended.');
       return;
     }
     if (mine === round) problem(error instanceof Error ? error.message : String(error));
@@ -96,7 +96,10 @@ function turn() {
 
 function login(/** @type {string} */ why) {
   clearTimeout(timer);
+  round += 1; // what is being drawn must neither go on nor ask for a sign-in again, while a key is being typed
   forgetKey();
+  hideKey();
+  for (const dialog of ['ask', 'watch']) at(dialog).close();
   problem(why);
   at('room').hidden = at('drain').hidden = at('leave').hidden = true;
   at('login').hidden = false;
@@ -109,20 +112,21 @@ function login(/** @type {string} */ why) {
 async function offer() {
   const who = await world.fetch(world.api('api/identity'), { headers: credential(), cache: 'no-store' }).then((answer) => answer.json(), () => null);
   at('provider').hidden = !who?.ways?.includes('oidc');
-  const signedIn = !bearer() && (who?.how === 'oidc' || who?.how === 'lti');
+  const signedIn = !bearer() && byCookie(who);
   at('leave').hidden = !bearer() && !signedIn;
   at('leave').textContent = signedIn ? `Sign out (${who.name})` : 'Forget the key';
 }
 
-async function enter() {
+async function enter(failed = '') {
+  clearTimeout(timer);
   try {
     header(await ask('GET', 'overview'));
   } catch (error) {
     const status = error instanceof Refusal ? error.status : null;
-    if (status === 401 || status === 403) login(bearer() || status === 403 ? 'That is not an operator’s key or sign-in.' : '');
+    if (status === 401 || status === 403) login(bearer() || status === 403 ? 'That is not an operator’s key or sign-in.' : failed);
     else {
       problem(error instanceof Error ? error.message : String(error));
-      timer = setTimeout(enter, 3000);
+      timer = setTimeout(() => enter(failed), 3000);
     }
     return;
   }
@@ -140,12 +144,7 @@ at('login').addEventListener('submit', (/** @type {Event} */ event) => {
 });
 at('provider').addEventListener('click', signInAtProvider);
 at('leave').addEventListener('click', async () => {
-  try {
-    if (!bearer()) await world.fetch(world.api('auth/logout'), { method: 'POST' });
-    login('');
-  } catch {
-    problem('The server does not answer.');
-  }
+  login(bearer() || await signOut() ? '' : 'The server did not take the sign-out. You are still signed in.');
 });
 at('hours').addEventListener('change', () => {
   charted = 0;
@@ -158,4 +157,5 @@ setUpTables();
 setUpLists();
 setUpKeys();
 document.body.dataset.ready = '';
-enter();
+const failure = signInFailure();
+enter(failure ? `${failure.title} ${failure.detail}`.trim() : '');

@@ -40,7 +40,8 @@ const revoke = (/** @type {any} */ key) => question({
   },
 });
 
-function hide() {
+/** A key is not to stay on a screen that nobody looks at, or that somebody else is about to. */
+export function hideKey() {
   at('made-key').hidden = true;
   at('made-key-text').textContent = '';
 }
@@ -66,7 +67,6 @@ export function setUpKeys() {
     await navigator.clipboard.writeText(at('made-key-text').textContent);
     at('status').textContent = 'The key is in the clipboard.';
   });
-  at('made-key-hide').addEventListener('click', hide);
-  // A key is not to stay on a screen that nobody looks at.
-  addEventListener('hashchange', hide);
+  at('made-key-hide').addEventListener('click', hideKey);
+  addEventListener('hashchange', hideKey);
 }

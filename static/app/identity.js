@@ -6,7 +6,7 @@ import { banner, clearBanner } from './banners.js';
 import { world } from './browser.js';
 import { $ } from './dom.js';
 import { bearer, credential, forgetKey, keepKey } from './key.js';
-import { signInAtProvider } from './sign-in.js';
+import { byCookie, signInAtProvider, signInFailure, signOut } from './sign-in.js';
 
 /**
  * As `GET /api/identity` tells it.
@@ -43,7 +43,7 @@ async function withKey(again) {
 /** @param {Who} who @param {() => Promise<void>} again */
 function draw(who, again) {
   const out = $('menu-sign-out');
-  out.hidden = who.principal === null || !['oidc', 'api_key', 'admin_key', 'jwt'].includes(who.how);
+  out.hidden = who.principal === null || !(byCookie(who) || ['api_key', 'admin_key', 'jwt'].includes(who.how));
   out.textContent = texts.identity.signOut(who.name);
   $('menu-sign-in').hidden = who.principal !== null || !(who.required || who.ways.includes('oidc'));
   if (who.may_open) {
@@ -58,16 +58,6 @@ function draw(who, again) {
     title: who.principal === null ? texts.identity.required : texts.identity.mayNot(who.name),
     detail: texts.identity.requiredDetail, action: oidc ? provider : key, other: oidc ? key : null,
   });
-}
-
-/** What the way back from the provider says; the address is as before then. */
-function tellFailure() {
-  const here = new URL(location.href);
-  const code = here.searchParams.get('sign-in');
-  if (code === null) return;
-  here.searchParams.delete('sign-in');
-  history.replaceState(history.state, '', here);
-  banner('sign-in', { tone: 'bad', title: texts.identity.failed, detail: texts.errors[code] ?? '', dismiss: true });
 }
 
 /** Shows who is signed in, and what there is to sign in with. @param {(who: Who) => void} told called with who it is @returns {() => Promise<void>} asks again */
@@ -91,11 +81,13 @@ export function setUpIdentity(told) {
   $('menu-sign-out').addEventListener('click', async () => {
     $('more-menu').hidePopover();
     forgetKey();
-    if (who?.how === 'oidc') await world.fetch(world.api('auth/logout'), { method: 'POST' });
+    const done = !byCookie(who) || await signOut();
     await again();
-    announce(texts.identity.signedOut);
+    if (done) announce(texts.identity.signedOut);
+    else banner('sign-in', { tone: 'bad', title: texts.identity.notSignedOut, dismiss: true });
   });
-  tellFailure();
+  const failure = signInFailure();
+  if (failure) banner('sign-in', { tone: 'bad', ...failure, dismiss: true });
   again();
   return again;
 }

@@ -2,7 +2,7 @@
 import '../app/policy.js'; // before any library makes a style
 import { world } from '../app/browser.js';
 import { bearer, credential, forgetKey, keepKey } from '../app/key.js';
-import { signInAtProvider } from '../app/sign-in.js';
+import { signInAtProvider, signInFailure } from '../app/sign-in.js';
 import { fillMarkup } from '../app/texts.js';
 import { inWords } from '../core/problem.js';
 import { eventsOf } from '../core/stream.js';
@@ -25,6 +25,7 @@ const room = decodeURIComponent(location.pathname.replace(/\/$/, '').split('/').
 /** @type {AbortController | null} */ let open = null; // the present stream
 /** @type {ReturnType<typeof setTimeout> | undefined} */ let timer;
 let failures = 0;
+/** @type {ReturnType<typeof signInFailure>} */ let failed = null; // told once, where a sign-in is asked for
 
 const teaches = () => Boolean(who?.roles.includes('teacher') && who.rooms.includes(room));
 const tiles = new Tiles({
@@ -62,7 +63,9 @@ async function follow(/** @type {AbortController} */ mine) {
     who = whose.ok ? await whose.json() : null;
     const answer = await world.fetch(world.api(`api/rooms/${encodeURIComponent(room)}/wall`), asked);
     if (answer.status === 401 || answer.status === 403) {
-      await login(answer.status === 403 ? texts.wall.notTeacher : bearer() ? texts.wall.wrongKey : '');
+      const why = answer.status === 403 ? texts.wall.notTeacher : bearer() ? texts.wall.wrongKey : failed ? `${failed.title} ${failed.detail}`.trim() : '';
+      failed = null;
+      await login(why);
       return false;
     }
     if (!answer.ok || !answer.body) {
@@ -134,6 +137,7 @@ addEventListener('pageshow', (event) => event.persisted && connect());
 
 function begin() {
   fillMarkup();
+  failed = signInFailure();
   document.title = at('title').textContent = texts.wall.title(room);
   connect();
 }

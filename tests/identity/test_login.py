@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+from http.cookies import SimpleCookie
+from types import SimpleNamespace
 from typing import Any
+from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import TestServer
+from aiohttp.test_utils import TestServer, make_mocked_request
 
+from coderunner import config
 from coderunner.errors import IdentityUnavailable
 from coderunner.identity import login as logins
+from coderunner.identity.chain import Verifiers
 from coderunner.identity.claims import ClaimRules
 from coderunner.identity.fetch import Fetcher
 from coderunner.identity.login import Client, Login
 from coderunner.identity.sealing import Sealer
 from coderunner.identity.sign_ins import SignIns
+from coderunner.web import identity
+from coderunner.web.keys import PARTS
 
 ISSUER = "https://id.example"
 DESCRIPTION = {
@@ -95,3 +102,38 @@ async def test_a_page_that_is_no_json_is_told_by_its_status():
         with pytest.raises(IdentityUnavailable, match="404"):
             await fetcher.get(str(server.make_url("/.well-known/openid-configuration")))
         await fetcher.close()
+
+
+async def answered(handler: Any, path: str, one: Login, **headers: str) -> tuple[str, str]:
+    """Where the browser is sent, and the cookie that it keeps."""
+    app = web.Application()
+    app[PARTS] = SimpleNamespace(settings=config.load({}), identity=Verifiers(login=one))
+    answer = await handler(make_mocked_request("GET", path, {"Host": "127.0.0.1:3000", **headers}, app=app))
+    kept = SimpleCookie("; ".join(cookie.OutputString() for cookie in answer.cookies.values()))
+    begun = kept.get(identity.BEGUN)
+    return answer.headers["Location"], begun.value if begun is not None else ""
+
+
+@pytest.mark.parametrize(
+    ("began", "ends"),
+    [
+        ("/", "/?sign-in="), ("/admin", "/admin?sign-in="), ("/admin#keys", "/admin?sign-in="),
+        ("/room/algebra?lang=en", "/room/algebra?lang=en&sign-in="), ("//evil.example", "/?sign-in="),
+    ],
+)  # fmt: skip
+async def test_a_sign_in_that_fails_leads_back_to_where_it_began(began, ends):
+    path, provider = "/auth/login?next=" + quote(began, safe=""), Provider(None)
+    address, _ = await answered(identity.login, path, login(provider))
+    assert address == ends + "identity_unavailable"
+    provider.told, one = DESCRIPTION, login(provider)
+    address, cookie = await answered(identity.login, path, one)
+    state = parse_qs(urlsplit(address).query)["state"][0]
+    for answer, code in (
+        (f"state={state}&error=access_denied", "not_allowed"),
+        ("state=x", "unauthenticated"),
+    ):
+        kept = f"{identity.BEGUN}={cookie}"
+        address, left = await answered(identity.callback, f"/auth/callback?{answer}", one, Cookie=kept)
+        assert (address, left) == (ends + code, "")
+    address, _ = await answered(identity.callback, "/auth/callback?state=x", one)
+    assert address == "/?sign-in=unauthenticated", "of another browser"

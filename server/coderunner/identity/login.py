@@ -147,6 +147,11 @@ class Login:
         )  # fmt: skip
         return f"{provider.authorize}?{urlencode(query)}", cookie
 
+    def target(self, cookie: str) -> str:
+        """Where the page goes on after the sign-in of this cookie, however it ends; "/" for none."""
+        begun = self._sealer.unseal("begun", cookie, time.time())
+        return local_target(str(begun["target"])) if begun is not None else "/"
+
     async def finish(self, cookie: str, query: dict[str, str]) -> tuple[str, str]:
         """Ends a sign-in that came back: (the text of the sign-in's cookie, where the page goes on).
 

@@ -81,25 +81,28 @@ def _set(way: T | None, missing: str) -> T:
 
 async def login(request: web.Request) -> web.StreamResponse:
     """Sends the browser to the provider. `next` in the query: the path to which the browser returns."""
+    target = local_target(request.query.get("next", "/"))
     try:
-        address, cookie = await _login(request).begin(_redirect(request), request.query.get("next", "/"))
+        address, cookie = await _login(request).begin(_redirect(request), target)
     except CodeRunnerError as error:
-        return _failed(request, error)
+        return _failed(request, error, target)
     response = web.Response(status=302, headers={"Location": address, "Cache-Control": "no-store"})
     _keep(request, response, _begun(request), cookie, path=_path(request, PATH), seconds=600)
     return response
 
 
 async def callback(request: web.Request) -> web.StreamResponse:
-    """The way back from the provider: sets the cookie of the sign-in, and sends the browser to the page."""
+    """The way back from the provider: sets the cookie of the sign-in, and sends the browser to the page where
+    it began, also if it has failed."""
+    target, cookie = "/", request.cookies.get(_begun(request), "")
     try:
+        way = _login(request)
+        target = way.target(cookie)
         if len(request.query_string) > MAX_QUERY:
             raise Unauthenticated("the answer of the provider is too long")
-        sealed, target = await _login(request).finish(
-            request.cookies.get(_begun(request), ""), dict(request.query)
-        )
+        sealed, target = await way.finish(cookie, dict(request.query))
     except CodeRunnerError as error:
-        return _failed(request, error)
+        return _failed(request, error, target)
     # 303, and no longer the address with the code.
     response = web.Response(status=303, headers={"Location": target, "Cache-Control": "no-store"})
     settings = request.app[PARTS].settings
@@ -243,11 +246,15 @@ def _drop_begun(request: web.Request, response: web.Response) -> None:
     response.del_cookie(_begun(request), path=path, httponly=True, samesite="Lax", secure=_secure(request))
 
 
-def _failed(request: web.Request, error: CodeRunnerError) -> web.Response:
-    """A sign-in that failed: back to the page, which says why. Nothing that the caller wrote is repeated."""
+def _failed(request: web.Request, error: CodeRunnerError, target: str = "/") -> web.Response:
+    """A sign-in that failed: back to the page, which says why. Nothing that the caller wrote is repeated but
+    `target`, a path of this server."""
     about = guard.about(request.app[PARTS].settings, request)
     log.info("sign-in failed", extra=fields(code=error.code, why=error.message, **about))
-    target = local_target(_prefix(request) + "/") + "?sign-in=" + error.code
-    response = web.Response(status=303, headers={"Location": target, "Cache-Control": "no-store"})
+    if target == "/":
+        target = local_target(_prefix(request) + "/")
+    path = target.partition("#")[0]
+    address = f"{path}{'&' if '?' in path else '?'}sign-in={error.code}"
+    response = web.Response(status=303, headers={"Location": address, "Cache-Control": "no-store"})
     _drop_begun(request, response)
     return response

@@ -35,6 +35,7 @@ export const session = {
     /** @param {string} name */
     signOut: (name) => `Sign out (${name})`,
     signedOut: 'You are signed out.',
+    notSignedOut: 'The server did not take the sign-out. You are still signed in.',
     failed: 'The sign-in did not succeed.',
   },
 
