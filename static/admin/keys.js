@@ -1,16 +1,16 @@
 // API keys, made and revoked; the quotas of each role, and what callers have used of them.
 import { ask } from './api.js';
 import { age, at, bytes, clock, fill, problem, question } from './page.js';
+import { latest } from './rows.js';
 
 const SCOPES = /** @type {Record<string, string>} */ ({ session: 'sessions', run: 'runs and batches', metrics: 'metrics', operate: 'operating' });
 const some = (/** @type {number} */ value, /** @type {(value: number) => string} */ show = String) => (value ? show(value) : 'unlimited');
 
-export async function drawKeys() {
-  const [{ keys }, { roles, used }] = await Promise.all([ask('GET', 'keys'), ask('GET', 'quotas')]);
+export const drawKeys = latest(() => Promise.all([ask('GET', 'keys'), ask('GET', 'quotas')]), ([{ keys }, { roles, used }]) => {
   at('no-keys').hidden = keys.length > 0;
   // Those that open something come first, the newest before the others.
   const order = [...keys].sort((one, other) => Number(other.state === 'good') - Number(one.state === 'good') || other.created - one.created);
-  fill('key-rows', order.map((/** @type {any} */ one) => ({ key: one.id, cells: [
+  fill('key-rows', order.map((/** @type {any} */ one) => ({ key: one.id, by: { 3: one.created, 4: one.expires ?? Infinity, 5: one.last_used }, cells: [
     { text: one.name, wide: true }, one.state, { text: may(one), wide: true }, clock(one.created), one.expires === null ? 'never' : clock(one.expires),
     one.last_used === null ? '–' : clock(one.last_used), { text: one.id, code: true },
     { buttons: one.state === 'good' ? [{ label: 'Revoke', about: `Revoke ${one.name}`, act: () => revoke(one) }] : [] },
@@ -21,10 +21,10 @@ export async function drawKeys() {
     { text: one.languages.join(', ') || 'all', wide: true }, [one.groups ? '' : 'groups', one.background ? '' : 'background work'].filter(Boolean).join(', ') || '–',
   ] })));
   at('no-used').hidden = used.length > 0;
-  fill('used-rows', used.map((/** @type {any} */ one) => ({ key: one.caller, cells: [
+  fill('used-rows', used.map((/** @type {any} */ one) => ({ key: one.caller, by: { 2: one.cpu_ms, 3: one.output_bytes }, cells: [
     { text: one.caller.replace(/^(principal|address):/, ''), wide: true }, String(one.runs), age(one.cpu_ms / 1000), bytes(one.output_bytes),
   ] })));
-}
+});
 
 function may(/** @type {any} */ key) {
   const rooms = key.rooms.length ? ` of ${key.rooms.join(', ')}` : '';

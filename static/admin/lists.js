@@ -2,6 +2,7 @@
 import { el } from '../app/dom.js';
 import { ask } from './api.js';
 import { age, at, bytes, clock, fill, ms, problem, question, tiles } from './page.js';
+import { latest } from './rows.js';
 
 const told = (/** @type {unknown} */ error) => problem(error instanceof Error ? error.message : String(error));
 
@@ -62,10 +63,11 @@ function cards(id, items, make) {
 
 // --- log ------------------------------------------------------------------------------------------------
 
-export async function drawLog() {
-  if (!at('log-follow').checked && at('log-rows').children.length) return;
-  const query = new URLSearchParams({ level: at('log-level').value, text: at('log-text').value, limit: '500' });
-  const { records, last, dropped } = await ask('GET', `log?${query}`);
+const asked = () => new URLSearchParams({ level: at('log-level').value, text: at('log-text').value, limit: '500' });
+
+export const drawLog = async () => (at('log-follow').checked || !at('log-rows').children.length) && askLog();
+
+const askLog = latest(() => ask('GET', `log?${asked()}`), ({ records, last, dropped }) => {
   const box = at('log-rows').closest('.scroll');
   const below = box.scrollTop + box.clientHeight >= box.scrollHeight - 40;
   fill('log-rows', records.map((/** @type {any} */ one) => ({ key: String(one.number), level: one.level, cells: [
@@ -73,14 +75,18 @@ export async function drawLog() {
   ] })));
   at('log-about').textContent = `${records.length} of ${last - dropped} records that are kept${dropped ? `; ${dropped} older ones are only in the log itself` : ''}.`;
   if (below) box.scrollTop = box.scrollHeight;
-}
+});
 
 // --- settings -------------------------------------------------------------------------------------------
 
 /** @type {any[]} */ let known = [];
 
 export async function drawSettings() {
-  if (!known.length) ({ settings: known } = await ask('GET', 'settings'));
+  ({ settings: known } = await ask('GET', 'settings')); // each time: the server may have started anew
+  showSettings();
+}
+
+function showSettings() {
   const wanted = at('settings-filter').value.trim().toLowerCase();
   const shown = known.filter((one) => `${one.name} ${one.value} ${one.help}`.toLowerCase().includes(wanted));
   fill('setting-rows', shown.map((one) => ({ key: one.name, cells: [
@@ -124,7 +130,7 @@ export function setUpLists() {
     });
   }
   at('log-form').addEventListener('submit', (/** @type {Event} */ event) => event.preventDefault());
-  at('settings-filter').addEventListener('input', () => drawSettings().catch(told));
+  at('settings-filter').addEventListener('input', showSettings);
   at('load-form').addEventListener('submit', async (/** @type {Event} */ event) => {
     event.preventDefault();
     try {

@@ -1,5 +1,8 @@
 // What the sections of the operator's page share: elements, numbers as texts, tables that keep the focus, questions.
 import { el } from '../app/dom.js';
+import { matching, sorted } from './rows.js';
+
+/** @typedef {import('./rows.js').Row} Row */
 
 /** @returns {any} the element of this id */
 export const at = (/** @type {string} */ id) => document.getElementById(id);
@@ -38,31 +41,43 @@ export function tiles(id, rows) {
   list.replaceChildren(...rows.map(([name, value]) => el('div', {}, el('dt', { textContent: name }), el('dd', { textContent: String(value) }))));
 }
 
-/**
- * Fills a table's body. A row that is as it was stays: the focus in it and a selection are kept.
- * @param {string} id
- * @param {{key: string, level?: string, cells: (string | {text?: string, wide?: boolean, code?: boolean, small?: string, buttons?: {label: string, about: string, act: () => unknown}[]})[]}[]} rows
- */
+/** The tables with a filter, by the id of their body, and what its user wants of them. @type {Map<string, {rows: Row[], words: string, column: number | null, down: boolean}>} */
+const wanted = new Map();
+
+/** Fills a table's body, with what fits its filter, in the order that its user has chosen. @param {string} id @param {Row[]} rows */
 export function fill(id, rows) {
+  const how = wanted.get(id);
+  if (!how) {
+    put(id, rows);
+    return;
+  }
+  how.rows = rows;
+  const left = matching(rows, how.words);
+  at(`${id}-none`).hidden = left.length > 0 || rows.length === 0;
+  put(id, how.column === null ? left : sorted(left, how.column, how.down));
+}
+
+/** A row that is as it was stays: the focus in it and a selection are kept. */
+function put(/** @type {string} */ id, /** @type {Row[]} */ rows) {
   const body = at(id);
   const names = [...body.parentElement.querySelectorAll('thead th')].map((head) => head.textContent);
   const before = new Map([...body.children].map((row) => [row.dataset.key, row]));
-  const wanted = rows.map((row) => {
+  const made = rows.map((row) => {
     const text = JSON.stringify(row.cells);
     const old = before.get(row.key);
     if (old?.dataset.shown === text) return old;
-    const made = el('tr', { attrs: { role: 'row' } }, ...row.cells.map(cell));
+    const tr = el('tr', { attrs: { role: 'row' } }, ...row.cells.map(cell));
     // Where a row is shown as a block (admin.css), each cell has its column's name beside it.
-    for (const [index, td] of [...made.cells].entries()) td.dataset.label = names[index] ?? undefined;
-    if (row.level) made.dataset.level = row.level;
-    made.dataset.key = row.key;
-    made.dataset.shown = text;
-    if (old) keepButtons(old, made);
-    return made;
+    for (const [index, td] of [...tr.cells].entries()) td.dataset.label = names[index] ?? undefined;
+    if (row.level) tr.dataset.level = row.level;
+    tr.dataset.key = row.key;
+    tr.dataset.shown = text;
+    if (old) keepButtons(old, tr);
+    return tr;
   });
-  if (wanted.length === body.children.length && wanted.every((row, index) => row === body.children[index])) return;
+  if (made.length === body.children.length && made.every((row, index) => row === body.children[index])) return;
   const focused = body.contains(document.activeElement) ? document.activeElement : null;
-  body.replaceChildren(...wanted);
+  body.replaceChildren(...made);
   if (focused && body.contains(focused)) /** @type {HTMLElement} */ (focused).focus();
 }
 
@@ -119,6 +134,31 @@ export function setUpTables() {
   const roles = { table: 'table', thead: 'rowgroup', tbody: 'rowgroup', tr: 'row', th: 'columnheader' };
   for (const [name, role] of Object.entries(roles)) {
     for (const part of document.querySelectorAll(`table.stacked${name === 'table' ? '' : ` ${name}`}`)) part.role = role;
+  }
+  for (const input of /** @type {NodeListOf<HTMLInputElement>} */ (document.querySelectorAll('input[data-rows]'))) setUpFilter(input);
+}
+
+/** A field above a table, which leaves rows out, and buttons in its head, which order them. */
+function setUpFilter(/** @type {HTMLInputElement} */ input) {
+  const id = input.dataset.rows ?? '';
+  /** @type {{rows: Row[], words: string, column: number | null, down: boolean}} */ const how = { rows: [], words: '', column: null, down: false };
+  wanted.set(id, how);
+  input.addEventListener('input', () => {
+    how.words = input.value;
+    fill(id, how.rows);
+  });
+  const heads = /** @type {HTMLElement[]} */ ([...at(id).parentElement.querySelectorAll('thead th')]);
+  for (const [column, head] of heads.entries()) {
+    if (head.textContent === 'Actions') continue;
+    head.replaceChildren(el('button', { type: 'button', textContent: head.textContent, on: { click: () => turn(column) } }));
+  }
+  /** Upwards, downwards, as the server tells them. */
+  function turn(/** @type {number} */ column) {
+    if (how.column !== column) Object.assign(how, { column, down: false });
+    else if (!how.down) how.down = true;
+    else how.column = null;
+    for (const [index, head] of heads.entries()) head.ariaSort = index !== how.column ? null : how.down ? 'descending' : 'ascending';
+    fill(id, how.rows);
   }
 }
 

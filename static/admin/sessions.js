@@ -1,14 +1,14 @@
 // The sessions: what they use; a notice, an end, a look.
 import { ask } from './api.js';
 import { age, at, bytes, fill, question } from './page.js';
+import { latest } from './rows.js';
 import { watch } from './watch.js';
 
 /** @typedef {Record<string, any>} Live a session of the list */
 
-export async function drawSessions() {
-  const { sessions } = await ask('GET', 'sessions');
+export const drawSessions = latest(() => ask('GET', 'sessions'), ({ sessions }) => {
   at('no-sessions').hidden = sessions.length > 0;
-  fill('session-rows', sessions.map((/** @type {Live} */ one) => ({ key: one.session, cells: [
+  fill('session-rows', sessions.map((/** @type {Live} */ one) => ({ key: one.session, by: { 5: one.age_s, 6: one.cpu_percent, 7: one.memory_bytes, 8: one.output_rate }, cells: [
     { text: one.session, code: true },
     one.owner ?? one.address,
     one.room ?? '–',
@@ -26,7 +26,7 @@ export async function drawSessions() {
       { label: 'End', about: `End ${one.session}`, act: () => end(one) },
     ] },
   ] })));
-}
+});
 
 const notice = (/** @type {Live} */ one) => question({
   title: 'Send a notice', about: `To all who are attached to ${one.session}.`, label: 'Text', ok: 'Send',

@@ -161,6 +161,16 @@ def test_an_operator_signs_in_with_an_account(open_tab: Callable[..., Tab], scho
     expect(page.locator("#login")).to_be_visible()
 
 
+def test_a_sign_in_that_failed_is_told_where_it_began(open_tab: Callable[..., Tab], server: Server) -> None:
+    tab = open_tab(server.url + "admin?sign-in=identity_unavailable", load=False)
+    tab.allowed.append("status of 401")
+    page = tab.open().page
+    expect(page.locator("#problem")).to_contain_text(
+        "The sign-in did not succeed. Who you are cannot be checked"
+    )
+    assert page.url == server.url + "admin"
+
+
 def test_who_is_no_operator_may_sign_in_as_another(open_tab: Callable[..., Tab], school: Place) -> None:
     tab = open_tab(school.server.url + "admin", load=False)
     tab.allowed += ["status of 40[13]", r"provider|Refused|favicon|fonts\.googleapis\.com|" + school.provider]
@@ -285,6 +295,24 @@ def test_a_key_is_made_shown_once_used_and_revoked(open_tab: Callable[..., Tab],
     page.locator("#key-rooms").fill("../x")
     page.get_by_role("button", name="Make a key").click()
     expect(page.locator("#problem")).to_contain_text("a room has up to 64 of")
+
+
+def test_a_table_is_filtered_and_ordered(open_tab: Callable[..., Tab], server: Server) -> None:
+    for name in ("zoe", "Adam"):
+        key_of(server, name, "geometry")
+    page = at(open_tab, server, "keys")
+    rows, head = page.locator("#key-rows tr"), page.locator("#keys th", has_text="Name").first
+    page.get_by_label("Find keys").fill("GEOMETRY good")
+    expect(rows).to_have_count(2)
+    for order, first in (("ascending", "Adam"), ("descending", "zoe")):
+        head.get_by_role("button").click()
+        expect(rows.first).to_contain_text(first)
+        expect(head).to_have_attribute("aria-sort", order)
+    head.get_by_role("button").click()
+    expect(head).not_to_have_attribute("aria-sort", re.compile(".*"))
+    page.get_by_label("Find keys").fill("geometry of-nobody")
+    expect(page.locator("#key-rows-none")).to_be_visible()
+    expect(rows).to_have_count(0)
 
 
 def test_quotas_and_what_was_used(open_tab: Callable[..., Tab], server: Server, user: Tab) -> None:

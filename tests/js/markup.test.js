@@ -23,6 +23,16 @@ test('so it is with the wall of a room', () => {
   assert.deepEqual(asked.filter((id) => !ids.includes(id)), []);
 });
 
+test('and with the operator’s page', () => {
+  const ids = [...read('admin/index.html').matchAll(/\bid="([^"]+)"/g)].map(([, id]) => id);
+  assert.equal(new Set(ids).size, ids.length);
+  const sources = readdirSync(new URL('../../static/admin/', import.meta.url)).filter((name) => name.endsWith('.js')).map((name) => read(`admin/${name}`));
+  const asked = sources.flatMap((text) => [...text.matchAll(/\b(?:at|fill|tiles|cards)\('([\w-]+)'/g)].map(([, id]) => id));
+  const filtered = [...read('admin/index.html').matchAll(/data-rows="([^"]+)"/g)].flatMap(([, id]) => [id, `${id}-none`]);
+  assert.ok(asked.length > 60 && filtered.length === 6);
+  assert.deepEqual([...asked, ...filtered].filter((id) => !ids.includes(id)), []);
+});
+
 test('the types of the elements that the code asks for are those of the markup', () => {
   const kinds = { Buttons: 'button', Inputs: 'input', Forms: 'form', Dialogs: 'dialog', Selects: 'select' };
   const types = read('app/elements.js');
