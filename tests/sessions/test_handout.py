@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import tracemalloc
 import zipfile
@@ -52,14 +53,22 @@ def test_folders_are_files_names_whatever_a_user_is_called():
 
 
 class Workspace:
-    """The interface of `Files` that is used; `broken`: paths whose reading fails."""
+    """The interface of `Files` that is used; `broken`: paths whose reading fails. `slow`: paths whose reading
+    does not end. `asked`: how many were asked for."""
 
     def __init__(
-        self, contents: dict[str, bytes], broken: tuple[str, ...] = (), *, over: bool = False
+        self,
+        contents: dict[str, bytes],
+        broken: tuple[str, ...] = (),
+        *,
+        over: bool = False,
+        slow: tuple[str, ...] = (),
     ) -> None:
         self._contents = contents
         self._broken = broken
         self._over = over
+        self._slow = slow
+        self.asked = 0
 
     @asynccontextmanager
     async def request(self, *, archive: bool = False) -> AsyncIterator[None]:
@@ -72,6 +81,9 @@ class Workspace:
         yield [FileEntry(path, len(data), 0, False, True) for path, data in self._contents.items()], False
 
     async def read(self, path: str) -> Piece:
+        self.asked += 1
+        if path in self._slow:
+            await asyncio.Event().wait()
         if path in self._broken:
             raise FilesFailed("input/output error")
         data = self._contents[path]
@@ -122,6 +134,24 @@ async def test_of_many_that_are_left_out_the_first_are_named(monkeypatch):
     assert found == {}
     # All lines would take 1.5 MB beside the listing, which takes 1.9.
     assert held < 3_000_000
+
+
+async def test_a_session_that_does_not_answer_is_waited_for_once_and_not_for_each_file(monkeypatch):
+    """A teacher would wait for as many times as a user has files, and nobody else could collect meanwhile."""
+    monkeypatch.setattr(handout, "EACH_SECONDS", 0.2)
+    names = tuple(f"{number}" for number in range(1000))
+    anna, bert = Workspace(dict.fromkeys(names, b"x"), slow=names), Workspace({"one": b"1"})
+    found = await collected(("anna", anna), ("bert", bert))
+    assert anna.asked == 1
+    assert found.pop("bert/one") == b"1"
+    left_out = found[handout.LEFT_OUT].decode().splitlines()
+    assert left_out == [f"anna/{name}: the session did not answer in time" for name in names]
+    monkeypatch.setattr(handout, "ALL_SECONDS", 0.2)
+    monkeypatch.setattr(handout, "EACH_SECONDS", 30.0)
+    many = [Workspace({"one": b"1"}, slow=("one",)) for _ in range(50)]
+    found = await collected(*((f"user-{number}", one) for number, one in enumerate(many)))
+    assert sum(one.asked for one in many) == 1
+    assert len(found[handout.LEFT_OUT].splitlines()) == len(many)
 
 
 async def test_all_is_all(monkeypatch):

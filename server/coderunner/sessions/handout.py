@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import zipfile
 from collections.abc import AsyncIterator, Iterable
@@ -21,6 +22,9 @@ BOUNDS = Bounds(max_files=256, max_file_bytes=MAX_PACKED, max_bytes=MAX_PACKED)
 """Of a project that is handed out, unpacked."""
 PUT_SECONDS = 15.0  # for all of it to be written to one session
 READ_SECONDS = 15.0  # for a listing or a file of one session to be read
+# Users choose how many files there are, and can keep their container busy: each would take READ_SECONDS.
+EACH_SECONDS = 30.0  # for which one session is waited for when files are collected
+ALL_SECONDS = 200.0  # for which all are; who collects gives up after 300 s
 MAX_FILE = 4 * 1024 * 1024  # bytes of a file that is collected: it is in memory as a whole
 MAX_EACH = 32 * 1024 * 1024  # bytes that are collected from one session
 MAX_ALL = 256 * 1024 * 1024  # bytes that are collected from all
@@ -85,10 +89,11 @@ def folder_of(name: str, session: str) -> str:
 async def collect(sources: Iterable[tuple[str, Files]]) -> AsyncIterator[bytes]:
     """A zip of the workspaces of all sessions, in pieces. `sources`: (folder in the archive, files of a
     session). What cannot be read, or is too large, is left out and named in LEFT_OUT."""
-    sink, total, names, left_out = Sink(), 0, 0, _LeftOut()
+    sink, total, names, left_out, patience = Sink(), 0, 0, _LeftOut(), _Patience()
     with zipfile.ZipFile(cast(IO[bytes], sink), "w", zipfile.ZIP_DEFLATED, compresslevel=1) as whole:
         for folder, files in sources:
-            entries, why = await _listed(files)
+            patience.begin()
+            entries, why = await _listed(files, patience)
             if why is not None:
                 left_out.note(f"{folder}: {why}")
             size = 0
@@ -99,7 +104,7 @@ async def collect(sources: Iterable[tuple[str, Files]]) -> AsyncIterator[bytes]:
                 try:
                     if names > MAX_NAMES:
                         raise FilesFailed("the names of all files are too long together")
-                    data = await _whole(files, entry, most)
+                    data = await _whole(files, entry, most, patience)
                 except CodeRunnerError as error:
                     left_out.note(f"{path}: {error.message}")
                     continue
@@ -120,6 +125,30 @@ async def collect(sources: Iterable[tuple[str, Files]]) -> AsyncIterator[bytes]:
     yield sink.drain()
 
 
+class _Patience:
+    """How long sessions are still waited for."""
+
+    def __init__(self) -> None:
+        self._each, self._all = 0.0, ALL_SECONDS
+
+    def begin(self) -> None:
+        """The next session."""
+        self._each = EACH_SECONDS
+
+    @contextlib.asynccontextmanager
+    async def answer(self) -> AsyncIterator[None]:
+        """Encloses the wait for an answer of the session. Raises TimeoutError."""
+        began, most = timing.now(), min(READ_SECONDS, self._each, self._all)
+        if most < 0.01:  # a timer may be early by less
+            raise TimeoutError
+        try:
+            async with timing.within(most):
+                yield
+        finally:
+            spent = timing.now() - began
+            self._each, self._all = self._each - spent, self._all - spent
+
+
 class _LeftOut:
     """What is not in the archive. Only MAX_TOLD lines are kept: users choose how many files there are, and
     how long their names are."""
@@ -138,11 +167,11 @@ class _LeftOut:
         return "".join(f"{line}\n" for line in (*self._lines, *([f"and {more} more"] if more else [])))
 
 
-async def _listed(files: Files) -> tuple[list[FileEntry], str | None]:
+async def _listed(files: Files, patience: _Patience) -> tuple[list[FileEntry], str | None]:
     """The files of a workspace; and why some are missing, or None."""
     found: list[FileEntry] = []
     try:
-        async with timing.within(READ_SECONDS), files.request():
+        async with patience.answer(), files.request():
             async for entries, _ in files.listing():
                 found += [entry for entry in entries if not entry.folder]
     except CodeRunnerError as error:
@@ -152,9 +181,9 @@ async def _listed(files: Files) -> tuple[list[FileEntry], str | None]:
     return found, None
 
 
-async def _whole(files: Files, entry: FileEntry, most: int) -> bytes:
+async def _whole(files: Files, entry: FileEntry, most: int, patience: _Patience) -> bytes:
     """A file's content. Raises FileTooLarge beyond `most` bytes, FilesFailed if it changes meanwhile."""
-    async with timing.within(READ_SECONDS), files.request():
+    async with patience.answer(), files.request():
         begin = await files.read(entry.path)
         if begin.size > most:
             raise FileTooLarge(f"it has {begin.size} bytes; there is room for {max(0, most)}")
