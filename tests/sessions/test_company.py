@@ -12,6 +12,7 @@ from coderunner.identity.guest import Guest, teacher
 from coderunner.identity.principal import TEACHER, Principal
 from coderunner.schema import messages as m
 from coderunner.sessions import attachments
+from coderunner.sessions.attachment import MAX_MESSAGES
 from coderunner.sessions.deadlines import Deadlines
 from tests.sessions.fakes import told, until
 from tests.sessions.test_faults import begun
@@ -68,6 +69,22 @@ async def test_a_full_session_neither_keeps_a_teacher_out_nor_pushes_one_out(mon
     assert (owner.close_code, tina.close_code, again.close_code, olga.close_code) == (4429, None, None, None)
     session.attach("elsewhere", "control", "control", {})  # the owner always gets in
     assert (tina.close_code, again.close_code, olga.close_code) == (4429, None, None)
+    await one.end_all("evicted")
+
+
+async def test_however_often_others_change_what_is_so_a_client_is_told_how_it_is(monkeypatch):
+    """A client that reads nothing for a moment was cut off with 1011, and each was sent all that had been."""
+    one, _, opened, owner = await begun(monkeypatch)
+    session = opened.session
+    pages = [session.attach(f"page-{number}", "watch", "control", {}) for number in range(3)]
+    session.attach("bob", "watch", "watch", {}, guest=guest("b"))
+    for number in range(2 * MAX_MESSAGES):
+        session.handle(pages[number % 2], m.Take())
+    assert (owner.close_code, pages[2].close_code) == (None, None)
+    (people,) = told(pages[2], m.People)
+    roles = {person.who: person.role for person in people.people}
+    assert list(roles.values()).count("control") == 1
+    assert len(roles) == 5
     await one.end_all("evicted")
 
 

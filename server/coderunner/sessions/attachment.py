@@ -26,8 +26,11 @@ from coderunner.schema.messages import (
     Diagnostics,
     ErrorMessage,
     Gap,
+    Hand,
     InAck,
     Notice,
+    People,
+    Quotas,
     Resized,
     Role,
     ServerMessage,
@@ -184,8 +187,9 @@ class Attachment:
             key = (type(message), message.channel)
         elif isinstance(message, Artifact):
             key = (Artifact, message.channel, message.path)
-        elif isinstance(message, Workspace):
-            key = Workspace
+        elif isinstance(message, Workspace | People | Hand | Quotas):
+            # Also of hands, control and programs: other clients decide how often these change.
+            key = type(message)
         # A replaced message keeps its place in the order: the new state is sent as early as the old one.
         if key in self._messages:
             self.waiting -= _cost(self._messages[key])
