@@ -50,6 +50,7 @@ export function setUpKeys() {
   at('key-form').addEventListener('submit', async (/** @type {Event} */ event) => {
     event.preventDefault();
     const words = (/** @type {string} */ id) => at(id).value.trim().split(/[\s,]+/).filter(Boolean);
+    at('key-make').disabled = true; // a second key would be shown in place of the first, which nobody has seen
     try {
       const made = await ask('POST', 'keys', {
         name: at('key-name').value.trim(), roles: words('key-role'), rooms: words('key-rooms'), scopes: words('key-scope'), days: at('key-days').value ? Number(at('key-days').value) : null,
@@ -61,11 +62,17 @@ export function setUpKeys() {
       await drawKeys();
     } catch (error) {
       problem(error instanceof Error ? error.message : String(error));
+    } finally {
+      at('key-make').disabled = false;
     }
   });
   at('made-key-copy').addEventListener('click', async () => {
-    await navigator.clipboard.writeText(at('made-key-text').textContent);
-    at('status').textContent = 'The key is in the clipboard.';
+    try {
+      await navigator.clipboard.writeText(at('made-key-text').textContent);
+      at('status').textContent = 'The key is in the clipboard.';
+    } catch { // without HTTPS there is none
+      at('status').textContent = 'The browser gives this page no clipboard: select the key, and copy it.';
+    }
   });
   at('made-key-hide').addEventListener('click', hideKey);
   addEventListener('hashchange', hideKey);
