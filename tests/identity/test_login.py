@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from http.cookies import SimpleCookie
 from types import SimpleNamespace
 from typing import Any
 from urllib.parse import parse_qs, quote, urlsplit
 
+import jwt
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer, make_mocked_request
@@ -19,16 +19,20 @@ from coderunner.identity.chain import Verifiers
 from coderunner.identity.claims import ClaimRules
 from coderunner.identity.fetch import Fetcher
 from coderunner.identity.login import Client, Login
+from coderunner.identity.principal import Principal
 from coderunner.identity.sealing import Sealer
 from coderunner.identity.sign_ins import SignIns
 from coderunner.web import identity
 from coderunner.web.keys import PARTS
+from tests.identity.test_tokens import RSA, claims, jwk
 
 ISSUER = "https://id.example"
 DESCRIPTION = {
     "issuer": ISSUER, "authorization_endpoint": ISSUER + "/authorize", "token_endpoint": ISSUER + "/token",
     "jwks_uri": ISSUER + "/keys",
 }  # fmt: skip
+SETTINGS = {"OIDC_ISSUER": ISSUER, "OIDC_CLIENT_ID": "coderunner"}
+SIGN_INS = SignIns(Sealer(b"key"), 60)
 REDIRECT = "https://here.example/auth/callback"
 
 
@@ -36,14 +40,18 @@ class Provider:
     """A provider, and how often it was asked. `told`: its description; None while it cannot be asked."""
 
     def __init__(self, told: dict[str, Any] | None) -> None:
-        self.told, self.asked = told, 0
+        self.told, self.asked, self.nonce = told, 0, ""
 
-    async def get(self, _url: str) -> dict[str, Any]:
+    async def get(self, url: str) -> dict[str, Any]:
         self.asked += 1
         await asyncio.sleep(0)
         if self.told is None:
             raise IdentityUnavailable("gone")
-        return self.told
+        return {"keys": [jwk(RSA, "one")]} if url == DESCRIPTION["jwks_uri"] else self.told
+
+    async def post(self, _url: str, _form: Any, _auth: Any) -> tuple[int, dict[str, Any]]:
+        told = claims(iss=ISSUER, nonce=self.nonce)
+        return 200, {"id_token": jwt.encode(told, RSA, "RS256", headers={"kid": "one"})}
 
 
 def login(provider: Any) -> Login:
@@ -106,12 +114,18 @@ async def test_a_page_that_is_no_json_is_told_by_its_status():
 
 async def answered(handler: Any, path: str, one: Login, **headers: str) -> tuple[str, str]:
     """Where the browser is sent, and the cookie that it keeps."""
+    answer = await asked(handler, path, one, **headers)
+    return answer.headers["Location"], answer.cookies[identity.BEGUN].value
+
+
+async def asked(handler: Any, path: str, one: Login, method: str = "GET", **headers: str) -> web.Response:
     app = web.Application()
-    app[PARTS] = SimpleNamespace(settings=config.load({}), identity=Verifiers(login=one))
-    answer = await handler(make_mocked_request("GET", path, {"Host": "127.0.0.1:3000", **headers}, app=app))
-    kept = SimpleCookie("; ".join(cookie.OutputString() for cookie in answer.cookies.values()))
-    begun = kept.get(identity.BEGUN)
-    return answer.headers["Location"], begun.value if begun is not None else ""
+    settings, verifiers = config.load(SETTINGS), Verifiers(login=one, sign_ins=SIGN_INS)
+    app[PARTS] = SimpleNamespace(settings=settings, identity=verifiers)
+    answer: web.Response = await handler(
+        make_mocked_request(method, path, {"Host": "127.0.0.1:3000", **headers}, app=app)
+    )
+    return answer
 
 
 @pytest.mark.parametrize(
@@ -137,3 +151,39 @@ async def test_a_sign_in_that_fails_leads_back_to_where_it_began(began, ends):
         assert (address, left) == (ends + code, "")
     address, _ = await answered(identity.callback, "/auth/callback?state=x", one)
     assert address == "/?sign-in=unauthenticated", "of another browser"
+
+
+async def test_who_has_signed_out_or_wants_another_account_is_asked_who_it_is():
+    """A provider that knows the browser would name the account of before, whoever sits there now."""
+    one = login(Provider(DESCRIPTION))
+
+    async def prompt(cookies: str) -> list[str] | None:
+        address, _ = await answered(identity.login, "/auth/login", one, Cookie=cookies)
+        return parse_qs(urlsplit(address).query).get("prompt")
+
+    cookie = f"coderunner={SIGN_INS.made(Principal('oidc:alice', 'Alice', frozenset(('user',)), how='oidc'))}"
+    assert await prompt("") is None
+    assert await prompt("coderunner=x") is None, "of one that has expired"
+    assert await prompt(cookie) == ["login"]
+    answer = await asked(
+        identity.logout, "/auth/logout", one, "POST", Cookie=cookie, Origin="http://127.0.0.1:3000"
+    )
+    left = answer.cookies[identity.LEFT]
+    assert (left["path"], left["httponly"], left["samesite"]) == ("/auth", True, "Lax")
+    assert await prompt(f"{identity.LEFT}={left.value}") == ["login"]
+    assert await prompt(cookie) is None, "it has ended"
+    never = await asked(identity.logout, "/auth/logout", one, "POST", Origin="http://127.0.0.1:3000")
+    assert identity.LEFT not in never.cookies
+
+
+async def test_a_sign_in_that_succeeds_leads_to_where_it_began_and_is_the_next_ones_own():
+    provider = Provider(DESCRIPTION)
+    one = login(provider)
+    address, begun = await answered(identity.login, "/auth/login?next=/admin", one)
+    query = {name: values[0] for name, values in parse_qs(urlsplit(address).query).items()}
+    provider.nonce = query["nonce"]
+    kept = f"{identity.BEGUN}={begun}; {identity.LEFT}=1"
+    answer = await asked(identity.callback, f"/auth/callback?state={query['state']}&code=x", one, Cookie=kept)
+    assert answer.headers["Location"] == "/admin"
+    assert SIGN_INS.principal(answer.cookies["coderunner"].value).subject == "oidc:alice"
+    assert (answer.cookies[identity.LEFT].value, answer.cookies[identity.LEFT]["max-age"]) == ("", "0")

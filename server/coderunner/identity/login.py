@@ -117,11 +117,12 @@ class Login:
         except (ValueError, TypeError) as error:
             raise IdentityUnavailable(f"the provider's description cannot be used: {error}") from None
 
-    async def begin(self, redirect: str, target: str) -> tuple[str, str]:
+    async def begin(self, redirect: str, target: str, *, again: bool = False) -> tuple[str, str]:
         """Begins a sign-in: (the address at the provider, the cookie's text for the way back).
 
         `redirect`: this server's address for the way back; `target`: where the page goes on, a local path.
-        Raises IdentityUnavailable.
+        `again`: the provider is to ask who it is, also where it knows this browser. Raises
+        IdentityUnavailable.
         """
         provider = await self.provider()
         # `state` binds the answer to this browser, `nonce` the token, `verifier` (PKCE, RFC 7636) the code.
@@ -136,6 +137,8 @@ class Login:
             "nonce": nonce,
             "code_challenge": challenge.decode(),
             "code_challenge_method": "S256",
+            # OpenID Connect Core, section 3.1.2.1.
+            **({"prompt": "login"} if again else {}),
         }
         cookie = self._sealer.seal(
             "begun",

@@ -29,6 +29,8 @@ T = TypeVar("T")
 BEGUN = "coderunner-sign-in"  # the cookie of a sign-in under way; in production with the prefix `__Secure-`
 PATH = "/auth"  # the only paths to which browsers send it
 MAX_QUERY = 8192  # characters of the way back
+LEFT = "coderunner-signed-out"  # the cookie of a browser whose user has signed out, with the same prefix
+LEFT_SECONDS = 30 * 86400  # for which providers remember a browser, at least by then
 LAUNCHED = "coderunner-launch"  # the cookie of a launch under way, with the same prefix
 MAX_FORM = 64 * 1024  # bytes of what a learning platform posts
 MAX_FIELDS = 100  # of it
@@ -83,12 +85,23 @@ async def login(request: web.Request) -> web.StreamResponse:
     """Sends the browser to the provider. `next` in the query: the path to which the browser returns."""
     target = local_target(request.query.get("next", "/"))
     try:
-        address, cookie = await _login(request).begin(_redirect(request), target)
+        address, cookie = await _login(request).begin(_redirect(request), target, again=_again(request))
     except CodeRunnerError as error:
         return _failed(request, error, target)
     response = web.Response(status=302, headers={"Location": address, "Cache-Control": "no-store"})
     _keep(request, response, _begun(request), cookie, path=_path(request, PATH), seconds=600)
     return response
+
+
+def _again(request: web.Request) -> bool:
+    """Whether the provider is to ask who it is: of somebody who has signed out, or is signed in and wants
+    another account. By itself it would name the one of before, also to the next at a shared machine."""
+    parts = request.app[PARTS]
+    cookie = request.cookies.get(guard.sign_in_cookie(parts.settings), "")
+    sign_ins = parts.identity.sign_ins
+    return _left(request) in request.cookies or (
+        sign_ins is not None and sign_ins.principal(cookie) is not None
+    )
 
 
 async def callback(request: web.Request) -> web.StreamResponse:
@@ -109,6 +122,8 @@ async def callback(request: web.Request) -> web.StreamResponse:
     seconds = settings.sign_in_lifetime // 1000
     _keep(request, response, guard.sign_in_cookie(settings), sealed, path="/", seconds=seconds)
     _drop_begun(request, response)
+    path = _path(request, PATH)
+    response.del_cookie(_left(request), path=path, httponly=True, samesite="Lax", secure=_secure(request))
     log.info("signed in", extra=fields(**guard.about(settings, request)))
     return response
 
@@ -191,11 +206,17 @@ async def logout(request: web.Request) -> web.Response:
         sign_ins.sign_out(cookie)
     response = json_reply(SignedOut(True))
     _drop(request, response)
+    if cookie is not None and request.app[PARTS].identity.login is not None:
+        _keep(request, response, _left(request), "1", path=_path(request, PATH), seconds=LEFT_SECONDS)
     return response
 
 
 def _begun(request: web.Request) -> str:
     return f"__Secure-{BEGUN}" if request.app[PARTS].settings.production else BEGUN
+
+
+def _left(request: web.Request) -> str:
+    return f"__Secure-{LEFT}" if request.app[PARTS].settings.production else LEFT
 
 
 def _launched(request: web.Request) -> str:
