@@ -17,7 +17,8 @@ export function signInFailure() {
   if (code === null) return null;
   here.searchParams.delete('sign-in');
   history.replaceState(history.state, '', here);
-  return { title: texts.identity.failed, detail: Object.hasOwn(texts.errors, code) ? texts.errors[code] : '' };
+  /** @type {Record<string, string>} */ const details = { ...texts.errors, ...texts.identity.failedOf };
+  return { title: texts.identity.failed, detail: Object.hasOwn(details, code) ? details[code] : '' };
 }
 
 /** Whether somebody is signed in by this browser's cookie, and not by a key. @param {{how: string} | null} who */

@@ -22,6 +22,10 @@ test('what has failed is told once, and leaves the address', () => {
   assert.ok(texts.errors.identity_unavailable);
   assert.equal(place.href, 'https://here.example/admin?lang=en#keys');
   assert.equal(signInFailure(), null);
+  for (const code of ['unauthenticated', 'not_allowed']) {
+    place.href = `https://here.example/?sign-in=${code}`;
+    assert.equal(signInFailure().detail, texts.identity.failedOf[code], 'and not that somebody has to sign in first');
+  }
   for (const code of ['constructor', '__proto__', '<b>', '']) {
     place.href = `https://here.example/?sign-in=${code}`;
     assert.deepEqual(signInFailure(), { title: texts.identity.failed, detail: '' });

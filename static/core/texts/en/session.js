@@ -37,6 +37,10 @@ export const session = {
     signedOut: 'You are signed out.',
     notSignedOut: 'The server did not take the sign-out. You are still signed in.',
     failed: 'The sign-in did not succeed.',
+    failedOf: {
+      unauthenticated: 'It took too long, or this browser keeps no cookies of this site. Begin again; a link of a course has to open a window of its own.',
+      not_allowed: 'It was refused where you sign in, or this server does not take who you are there.',
+    },
   },
 
   room: {
