@@ -82,6 +82,26 @@ async def test_only_the_rooms_sessions_are_shown_and_only_what_has_changed():
     await one.end_all("evicted")
 
 
+async def test_a_raised_hand_is_seen_however_many_sessions_there_are(monkeypatch):
+    monkeypatch.setattr("coderunner.fleet.wall.MAX_TILES", 2)
+    one, _ = registry(4)
+    people = [await opened(one, name, "algebra") for name in ("anna", "bert", "carl", "dora")]
+    (anna, _), (bert, _), (carl, page), _ = people
+    wall = Wall(one, TINA, "algebra")
+    assert {tile.session for tile in wall.changes().tiles} == {anna.id, bert.id}
+    carl.handle(page, m.RaiseHand(True))
+    told_now = wall.changes()
+    assert [(tile.session, tile.hand) for tile in told_now.tiles] == [(carl.id, carl.hand.since)]
+    assert told_now.gone == (bert.id,)
+    assert notices(page) == ["watched: watched by Tina, a teacher of algebra"]
+    carl.hand.lower()
+    told_now = wall.changes()
+    assert [tile.session for tile in told_now.tiles] == [bert.id]
+    assert told_now.gone == (carl.id,)
+    wall.close()
+    await one.end_all("evicted")
+
+
 async def test_their_users_know_who_looks_also_after_a_fault(monkeypatch):
     monkeypatch.setattr("coderunner.fleet.recovery.PAUSE_SECONDS", 0.01)
     one, provisioner = registry(4)

@@ -19,7 +19,7 @@ from coderunner.sessions.session import Session
 if TYPE_CHECKING:
     from coderunner.fleet.registry import Registry
 
-MAX_TILES = 100  # of a wall; the oldest sessions first
+MAX_TILES = 100  # of a wall; raised hands first, then the oldest sessions
 
 
 def require_teacher(who: Principal, room: str) -> None:
@@ -62,7 +62,10 @@ class Wall:
 
     def changes(self) -> Tiles:
         """The tiles that are new or other than before, and the sessions that are gone."""
-        live = sessions_of(self._registry, self._room)[:MAX_TILES]
+        live = sessions_of(self._registry, self._room)
+        if len(live) > MAX_TILES:
+            # Stable. A hand that is raised behind the last tile would wait for ever.
+            live = sorted(live, key=lambda one: one.hand.since is None)[:MAX_TILES]
         here = {one.id: one for one in live}
         # Also where one was adopted again after a fault: another object, whose users were not told.
         gone = [name for name, shown in self._shown.items() if here.get(name) is not shown.session]
