@@ -23,7 +23,9 @@ from coderunner.identity.principal import Principal
 from coderunner.identity.sealing import Sealer
 from coderunner.identity.sign_ins import SignIns
 from coderunner.web import identity
-from coderunner.web.keys import PARTS
+from coderunner.web.keys import PARTS, TCP_CONNECTIONS
+from coderunner.web.middleware import REFUSED
+from coderunner.web.tcp_limits import TcpConnections
 from tests.identity.test_tokens import RSA, claims, jwk
 
 ISSUER = "https://id.example"
@@ -33,6 +35,7 @@ DESCRIPTION = {
 }  # fmt: skip
 SETTINGS = {"OIDC_ISSUER": ISSUER, "OIDC_CLIENT_ID": "coderunner"}
 SIGN_INS = SignIns(Sealer(b"key"), 60)
+CHARGED: list[float] = []  # requests that an address was charged for beside its own
 REDIRECT = "https://here.example/auth/callback"
 
 
@@ -122,6 +125,8 @@ async def asked(handler: Any, path: str, one: Login, method: str = "GET", **head
     app = web.Application()
     settings, verifiers = config.load(SETTINGS), Verifiers(login=one, sign_ins=SIGN_INS)
     app[PARTS] = SimpleNamespace(settings=settings, identity=verifiers)
+    app[TCP_CONNECTIONS] = TcpConnections(lambda _: False)
+    app[TCP_CONNECTIONS].charge = lambda address, cost: CHARGED.append(cost)
     answer: web.Response = await handler(
         make_mocked_request(method, path, {"Host": "127.0.0.1:3000", **headers}, app=app)
     )
@@ -149,8 +154,10 @@ async def test_a_sign_in_that_fails_leads_back_to_where_it_began(began, ends):
         kept = f"{identity.BEGUN}={cookie}"
         address, left = await answered(identity.callback, f"/auth/callback?{answer}", one, Cookie=kept)
         assert (address, left) == (ends + code, "")
+    CHARGED.clear()
     address, _ = await answered(identity.callback, "/auth/callback?state=x", one)
     assert address == "/?sign-in=unauthenticated", "of another browser"
+    assert CHARGED == [REFUSED], "who guesses is slowed down"
 
 
 async def test_who_has_signed_out_or_wants_another_account_is_asked_who_it_is():

@@ -15,7 +15,8 @@ from coderunner.logs import fields
 from coderunner.schema.answers import SignedOut, WhoAmI
 from coderunner.web import guard
 from coderunner.web.api import runs
-from coderunner.web.keys import PARTS
+from coderunner.web.keys import PARTS, TCP_CONNECTIONS
+from coderunner.web.middleware import REFUSED
 from coderunner.web.replies import json_reply
 
 if TYPE_CHECKING:
@@ -272,6 +273,8 @@ def _failed(request: web.Request, error: CodeRunnerError, target: str = "/") -> 
     `target`, a path of this server."""
     about = guard.about(request.app[PARTS].settings, request)
     log.info("sign-in failed", extra=fields(code=error.code, why=error.message, **about))
+    # As other refusals, which this is none of by its status: each may have asked the provider.
+    request.app[TCP_CONNECTIONS].charge(about["address"], REFUSED)
     if target == "/":
         target = local_target(_prefix(request) + "/")
     path = target.partition("#")[0]
