@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import re
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
@@ -34,6 +35,12 @@ GATHER_SECONDS = 0.05  # in which rows are collected for one transaction: a run 
 AGAIN_SECONDS = (0.5, 10.0)  # after a failure: at first, and at most
 RETAIN_SECONDS = 3600.0
 LOOK_SECONDS = 10.0  # between two looks at a database that nobody uses
+# As psycopg names the server: its address or socket, and in quotes users and databases.
+_PLACE = re.compile(
+    r'(?:connection [a-z ]+: )?connection to server (?:at|on socket) "[^"]*".*? failed: '
+    r"|(?<=failed to resolve host) '[^']*'"
+    r'| "[^"]*"'
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +72,19 @@ class Store:
         self._looked = self._retained = 0.0
 
     async def read(self, work: Work[T], seconds: float = SECONDS) -> T:
-        """Calls `work` with a connection in another thread. Raises DatabaseUnavailable."""
-        return await self.database.read(work, seconds)
+        """Calls `work` with a connection in another thread. Raises DatabaseUnavailable, in words for any
+        caller."""
+        try:
+            return await self.database.read(work, seconds)
+        except DatabaseUnavailable as error:
+            raise _public(error) from None
 
     async def write(self, work: Work[T], seconds: float = SECONDS) -> T:
         """As `read`, in a transaction that writes. Raises IntegrityError of SQLAlchemy, too."""
-        return await self.database.write(work, seconds)
+        try:
+            return await self.database.write(work, seconds)
+        except DatabaseUnavailable as error:
+            raise _public(error) from None
 
     def post(self, table: str, row: Row) -> bool:
         """Has a row written, in the order of the calls. Returns False if the queue is full.
@@ -97,15 +111,17 @@ class Store:
         return len(self._waiting), self._bytes
 
     def warnings(self) -> list[str]:
-        """What is wrong with the database, as sentences; none while it can be used."""
+        """What is wrong with the database, as sentences for everybody (`/api/ready`); none while it can be
+        used."""
         trouble = self.database.trouble
         if trouble is None:
             return []
         rows, size = self.waiting
         lost = f", and {self._lost} were dropped" if self._lost else ""
         return [
-            f"The database cannot be used ({trouble}): {rows} events wait to be written ({size} bytes)"
-            f"{lost}. Sessions go on; keys and guests' tokens that are not known yet are refused."
+            f"The database cannot be used ({_PLACE.sub('', trouble)}): {rows} events wait to be written"
+            f" ({size} bytes){lost}. Sessions go on; keys and guests' tokens that are not known yet are"
+            " refused."
         ]
 
     async def run(self) -> None:
@@ -198,6 +214,12 @@ class Store:
         except (DatabaseUnavailable, TimeoutError):
             log.error("events were not written to the database", extra=fields(rows=len(self._waiting)))
         await self.database.close()
+
+
+def _public(error: DatabaseUnavailable) -> DatabaseUnavailable:
+    """The same without the place and the names of the database, which callers and guests need not know; the
+    log has them."""
+    return DatabaseUnavailable(_PLACE.sub("", error.message), retry_after_ms=error.retry_after_ms)
 
 
 class Refused(Exception):
