@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import logging
 import time
@@ -10,7 +11,7 @@ from typing import Any
 from aiohttp import web
 from msgspec.structs import asdict
 
-from coderunner.errors import NoAddress, NotAllowed
+from coderunner.errors import DatabaseUnavailable, NoAddress, NotAllowed
 from coderunner.identity import keys
 from coderunner.identity.keys import Key
 from coderunner.logs import fields
@@ -87,7 +88,9 @@ def _about(request: web.Request, ident: str, **more: object) -> dict[str, object
 async def _known(request: web.Request) -> None:
     """Has this server know at once what its next look at the keys would tell it."""
     parts = request.app[PARTS]
-    parts.identity.keys.replace(await parts.store.read(lambda connection: _stored().every(connection)))
+    # What was changed is stored: an error here would lose a new key's text, and nobody could tell the key.
+    with contextlib.suppress(DatabaseUnavailable):
+        parts.identity.keys.replace(await parts.store.read(lambda connection: _stored().every(connection)))
 
 
 def _view(key: Key, now: float) -> KeyView:
