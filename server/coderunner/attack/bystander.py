@@ -34,7 +34,9 @@ HOUR_MS = 3_600_000  # the wall limit of its program, longer than the suite take
 
 
 async def _type(stage: Stage) -> None:
-    typed: list[float] = []
+    """Types keys and prints their latencies until standard input is closed. Raises Unexpected for a lost
+    session."""
+    typed: list[float] = []  # when each key was sent, by its offset in the input
 
     def on_output(frame: OutputFrame) -> None:
         now = time.monotonic()
@@ -49,17 +51,19 @@ async def _type(stage: Stage) -> None:
         await peer.until(1, "ready")
         peer.keep = False  # the output is not needed, and would grow all the time
         print("{}", flush=True)
-        left = asyncio.get_running_loop().run_in_executor(None, sys.stdin.buffer.read)
-        while not left.done():
+        # The parent closes standard input to end this process; a blocking read notices that at once.
+        stopped = asyncio.get_running_loop().run_in_executor(None, sys.stdin.buffer.read)
+        while not stopped.done():
             if peer.close_code is not None or peer.channel(1).exit is not None:
                 raise Unexpected(f"closed with {peer.close_code}, ended with {peer.channel(1).exit}")
             typed.append(time.monotonic())
             # With an offset the frame is sent at once, and does not wait for the window.
             await peer.input(1, b"k", offset=len(typed) - 1)
-            await asyncio.wait({left}, timeout=INTERVAL)
+            await asyncio.wait({stopped}, timeout=INTERVAL)
 
 
-async def _live(url: str, bearer: str) -> None:
+async def _run(url: str, bearer: str) -> None:
+    """The process: types until standard input is closed, and reports a lost session on standard output."""
     try:
         async with Stage(url, bearer) as stage:
             await _type(stage)
@@ -78,8 +82,8 @@ class Echo:
 
 
 class Bystander:
-    """Starts the bystander's process, and collects its measurements.
-    Usable from any event loop: it has a thread."""
+    """Starts the bystander's process, and collects its measurements. A context manager that can be used from
+    any event loop, as a thread reads the process. `lost`: why its session ended, None while it goes on."""
 
     def __init__(self, url: str, bearer: str = "") -> None:
         self.lost: str | None = None
@@ -91,6 +95,7 @@ class Bystander:
             stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         )  # fmt: skip
         assert self._process.stdin is not None
+        # Not as arguments, which every user of the machine can read: `bearer` is a credential.
         self._process.stdin.write(json.dumps([url, bearer]).encode() + b"\n")
         self._process.stdin.flush()
         # A thread: each case has an event loop of its own, and none of them reads all the time.
@@ -156,4 +161,4 @@ class Bystander:
 
 
 if __name__ == "__main__":
-    asyncio.run(_live(*json.loads(sys.stdin.readline())))
+    asyncio.run(_run(*json.loads(sys.stdin.readline())))

@@ -15,8 +15,9 @@ UNTRIED = "untried: "  # begins an outcome that says why the attack is impossibl
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """An attack. `script`: carries it out, and describes in a few words what happened. Anything but one of
-    the `expected` outcomes means that the attack succeeded; one that begins with UNTRIED counts as passed."""
+    """An attack. `attacks`: what is attacked and by what, for the listing. `script`: carries it out, and
+    describes in a few words what happened. Anything but one of the `expected` outcomes means that the attack
+    succeeded; one that begins with UNTRIED counts as passed."""
 
     name: str
     group: str
@@ -51,5 +52,5 @@ class Group:
 
 
 def same(got: bytes | bytearray, sent: bytes) -> str:
-    """The outcome of a comparison of received and sent bytes."""
+    """The outcome of a comparison of received and sent bytes, as a text."""
     return "every byte as it was" if bytes(got) == sent else f"{len(got)} bytes of {len(sent)}, or others"

@@ -37,7 +37,7 @@ from coderunner.attack.clients import (
     workspace,
 )
 
-# The crowds, which load the server most, come late.
+# In the order of execution. The modules that load the server most come last: crowds, downloads, strangers.
 MODULES = (
     handshake,
     frames,

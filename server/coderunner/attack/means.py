@@ -1,4 +1,4 @@
-"""What an operator lends to an attack: keys of several roles, and what signs tokens."""
+"""What an operator lends to an attack: keys of several roles, and the secrets that sign tokens."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from coderunner.attack.stage import Stage
 
 Events = Callable[[float], Awaitable[list[dict[str, Any]]]]
+# A description with few routes would let the cases pass that go over all of them.
 LEAST_ROUTES = 60  # that a server describes: there are more
 MISSING = UNTRIED + "needs keys of several roles (--make-keys, on the server's machine)"
 
@@ -52,7 +53,7 @@ Lent = Callable[["Stage", Means], Awaitable[str]]
 
 
 def lent(script: Lent) -> Script:
-    """Makes the script of a case that needs means: without them it is untried."""
+    """Makes the script of a case that needs an operator's means; without them the case is untried."""
 
     @functools.wraps(script)
     async def tried(stage: Stage) -> str:
@@ -62,14 +63,15 @@ def lent(script: Lent) -> Script:
 
 
 def shows(key: str) -> dict[str, str]:
-    """The header that shows a key or token."""
+    """The header of a request that carries a key or token."""
     return {"Authorization": f"Bearer {key}"}
 
 
 async def asks(
     stage: Stage, key: str, path: str, method: str = "GET", document: Any = None, **headers: str
 ) -> Answer:
-    """A request with a credential, or without one if `key` is empty. `document`: a body of JSON."""
+    """Sends a request with a credential, or without one if `key` is empty. `document`: the body, as JSON.
+    Raises as `client.rest.ask`."""
     body = None if document is None else json.dumps(document).encode()
     sent = {"Content-Type": "application/json", **headers} if body is not None else headers
     return await rest.ask(
@@ -78,8 +80,8 @@ async def asks(
 
 
 async def described(stage: Stage) -> list[tuple[str, str]]:
-    """(method, path) of all routes, from the server's own description; `nobody` in place of each id. Raises
-    Unexpected for a description that has hardly any."""
+    """(method, path) of all routes, from the server's own description, with `nobody` in place of each id.
+    Raises Unexpected if it describes fewer than LEAST_ROUTES."""
     paths = (await asks(stage, "", "api/openapi.json")).document["paths"]
     found = [
         (method.upper(), re.sub(r"\{\w+\}", "nobody", path).lstrip("/"))

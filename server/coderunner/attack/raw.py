@@ -63,6 +63,7 @@ class Raw:
         """The status of the next HTTP response; 0 if the server closed the connection without one."""
         try:
             async with asyncio.timeout(seconds):
+                # The body is read as well, so that the next response begins where it should.
                 head = await self._reader.readuntil(b"\r\n\r\n")
                 size = re.search(rb"\r\ncontent-length: *(\d+)", head, re.I)
                 await self._reader.readexactly(int(size[1]) if size else 0)

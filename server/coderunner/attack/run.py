@@ -72,6 +72,7 @@ async def perform(
 
 
 async def _active(url: str, bearer: str) -> int:
+    """How many sessions hold a slot. Raises aiohttp's errors and OSError."""
     async with Stage(url, bearer) as stage:
         return (await stage.stats()).queue.active
 
@@ -106,10 +107,12 @@ def heading() -> str:
 
 
 def _latency(echo: Echo | None) -> str:
+    """The last column of the table: milliseconds."""
     return f"{echo.p50:6.1f} /{echo.p99:7.1f}" if echo else "none came"
 
 
 def _cut(text: str, width: int) -> str:
+    """A text on one line of exactly `width` characters."""
     text = " ".join(text.split())
     return (text if len(text) <= width else text[: width - 1] + "…").ljust(width)
 
@@ -173,6 +176,7 @@ async def known(url: str, means: Means) -> None:
 async def _all(
     chosen: Sequence[Case], url: str, bearer: str, bystander: Bystander, means: Means | None
 ) -> list[Result]:
+    """Carries out the cases and prints a line for each. Raises Unexpected if the keys are not known."""
     if means is not None:
         await known(url, means)
     print(heading(), flush=True)

@@ -1,4 +1,4 @@
-"""Quotas, the log and the audit log: gone around by requests at one time, flooded, forged."""
+"""Attacks on quotas by concurrent requests, and on the log and the audit log by floods and forged entries."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ FORGED = "2026-01-01 00:00:00 ERROR forged: everything is lost"
 WRITTEN_SECONDS = 15.0  # within which the audit log has an event
 
 
-async def _quota(stage: Stage, key: str) -> Answer:
-    """The answer to a run of the key's, with what is left."""
+async def _run_once(stage: Stage, key: str) -> Answer:
+    """Runs a program with a key. The answer's headers say how much of the quota is left."""
     return await asks(stage, key, "api/run", "POST", RUN)
 
 
@@ -41,15 +41,16 @@ def _left(answer: Answer) -> int | None:
 
 
 def _hostile(mark: str) -> list[str]:
-    """Texts that would be lines of their own, change a terminal, or run in a spreadsheet."""
+    """Texts that would be lines of their own, change a terminal, or be executed by a spreadsheet. `mark`: a
+    random word by which they are found again in the log."""
     return [
         f"{mark}\n{FORGED}", f"{mark}\r\n{FORGED}", f"{mark}\u2028{FORGED}", f"{mark}\x1b[2J{FORGED}",
         f"{mark}\x00", f"{mark}\u202e", f"={mark}+cmd|'/C calc'!A0", f'{mark}","level":"ERROR',
     ]  # fmt: skip
 
 
-async def _speaks(stage: Stage, means: Means, mark: str) -> None:
-    """Says hostile texts wherever a caller may say something."""
+async def _send_hostile_texts(stage: Stage, means: Means, mark: str) -> None:
+    """Sends hostile texts in every place that a caller controls: paths, queries, headers, bodies, origins."""
     async with session(stage, means.user) as (_, opened):
         for text in _hostile(mark):
             quoted = "".join(f"%{byte:02x}" for byte in text.encode())
@@ -63,6 +64,7 @@ async def _speaks(stage: Stage, means: Means, mark: str) -> None:
                 f"api/identity?x={quoted}",
             ):
                 await asks(stage, means.user, path)
+            # What a client's HTTP library would refuse to send in a header is replaced.
             plain = "".join(one if " " <= one < "\x7f" else "?" for one in text)
             await asks(
                 stage, means.user, "metrics", **{"User-Agent": plain, "X-Request-ID": plain, "Origin": plain}
@@ -80,8 +82,8 @@ async def _speaks(stage: Stage, means: Means, mark: str) -> None:
                 await (await stage.connected(headers=origin)).disconnect()
 
 
-def _breaks(text: str) -> bool:
-    """Whether a text has what could end a line or change a terminal."""
+def _unprintable(text: str) -> bool:
+    """Whether a text has characters that could end a line or change a terminal."""
     return any(not one.isprintable() for one in text)
 
 
@@ -89,13 +91,13 @@ def _breaks(text: str) -> bool:
 @lent
 async def _log(stage: Stage, means: Means) -> str:
     mark = f"mark{secrets.token_hex(6)}"
-    await _speaks(stage, means, mark)
+    await _send_hostile_texts(stage, means, mark)
     answer = await asks(stage, means.operator, f"api/admin/log?text={mark}&limit=1000")
     lines = answer.document["records"]
     if not lines:
         return f"nothing of it is in the log: {answer.code}"
     shown = [json.dumps(one, ensure_ascii=False) for one in lines]
-    wrong = [one for one in shown if _breaks(one)]
+    wrong = [one for one in shown if _unprintable(one)]
     forged = await asks(
         stage, means.operator, f"api/admin/log?text={FORGED[:40].replace(' ', '%20')}&limit=1000"
     )
@@ -118,6 +120,7 @@ async def _noted(means: Means, since: float, event: str, of: str) -> list[dict[s
 
 
 def _principal(key: str) -> str:
+    """The principal of an API key, which has the form `crk_ID_SECRET`."""
     return f"key:{key.split('_')[1]}"
 
 
@@ -145,13 +148,13 @@ async def _flooded(stage: Stage, means: Means) -> str:
 @lent
 async def _forged(stage: Stage, means: Means) -> str:
     since, mark = time.time(), f"mark{secrets.token_hex(6)}"
-    await _speaks(stage, means, mark)
+    await _send_hostile_texts(stage, means, mark)
     rows = await _noted(means, since, "opened", _principal(means.user))
     rows += [one for one in await means.events(since) if mark in json.dumps(one)]
     for one in rows:
         texts = [one["event"], one["principal"] or "", one["session"] or "", one["language"] or ""]
         texts += [str(value) for value in one["details"].values()]
-        if any(_breaks(text) for text in texts) or one["event"].startswith(FORGED[:10]):
+        if any(_unprintable(text) for text in texts) or one["event"].startswith(FORGED[:10]):
             return f"{one}"[:300]
     others = {one["principal"] for one in rows} - {_principal(means.user), None}
     return "nothing is forged" if not others else f"events of {sorted(map(str, others))}"
@@ -165,14 +168,14 @@ async def _forged(stage: Stage, means: Means) -> str:
 async def _at_once(stage: Stage, means: Means) -> str:
     if (wait := MINUTE - time.time() % MINUTE) < 20:
         await asyncio.sleep(wait)  # quotas count in minutes of the clock, and one minute is to be seen
-    left = _left(await _quota(stage, means.spare))
+    left = _left(await _run_once(stage, means.spare))
     if left is None or left > MOST:
         return UNTRIED + f"a user's quota of runs is none, or above {MOST} a minute"
     minute = time.time() // MINUTE
     done, codes, told = 0, set[str](), True
-    # Again and again: as long as runs are going on, the bound of sessions may answer first.
+    # Repeated: while runs are going on, the bound on sessions may refuse a request before the quota does.
     for _ in range(left + 2):
-        answers = await asyncio.gather(*(_hurries(stage, means, number) for number in range(2 * left)))
+        answers = await asyncio.gather(*(_spare_run(stage, means, number) for number in range(2 * left)))
         done += sum(one.status in (200, 202) for one in answers)
         codes |= {one.code for one in answers if one.status not in (200, 202)}
         told = told and all(
@@ -194,13 +197,15 @@ async def _at_once(stage: Stage, means: Means) -> str:
     )
 
 
-async def _hurries(stage: Stage, means: Means, number: int) -> Answer:
-    """A run of the spare key's, each from another address and every second one with a key of its own."""
+async def _spare_run(stage: Stage, means: Means, number: int) -> Answer:
+    """A run with the spare key, each from another address and every second one with an idempotency key of its
+    own: neither must get a quota of its own."""
     own = {"Idempotency-Key": random_id() + random_id()} if number % 2 else {}
     return await asks(stage, means.spare, "api/run", "POST", RUN, **_from(number), **own)
 
 
 def _from(number: int) -> dict[str, str]:
+    """Headers by which a client claims another address or user; the server must not believe them."""
     return {"X-Real-IP": f"192.0.2.{number}", "X-Forwarded-For": f"192.0.2.{number}", "X-User": f"u{number}"}
 
 
@@ -212,7 +217,7 @@ def _from(number: int) -> dict[str, str]:
 async def _sessions(stage: Stage, means: Means) -> str:
     queue = (await stage.stats()).queue
     free = min(MOST, queue.max_concurrent - queue.active)
-    # One after the other first: how many are allowed is told in words only.
+    # First one after the other, to learn how many are allowed: no answer has the number in a field.
     allowed, _ = await _live(stage, means.spare, free, at_once=False)
     if allowed >= free:
         return UNTRIED + "a user may have as many sessions as are free"
@@ -234,7 +239,8 @@ async def _live(stage: Stage, key: str, count: int, *, at_once: bool) -> tuple[i
 
 
 async def _open(own: Stage, stack: contextlib.AsyncExitStack, number: int) -> str:
-    """Opens a session, which ends with the stage; what was answered."""
+    """Opens a session, which ends with the stage. Returns `opened`, or the code of the refusal."""
+    # Over both interfaces, as they have to count against the same bound.
     if number % 2:
         answer = await asks(own, own.bearer, "api/sessions?wait=10", "POST", {"language": "python"})
         if answer.status != 201:
@@ -250,4 +256,5 @@ async def _open(own: Stage, stack: contextlib.AsyncExitStack, number: int) -> st
 
 
 def _errors(peer: Peer) -> list[str]:
+    """The codes of the errors that a client was sent, in their order."""
     return [one.code for one in peer.messages if isinstance(one, m.ErrorMessage)]

@@ -1,4 +1,5 @@
-"""Addresses of what programs made, which need no token: stolen, forged, kept for too long, turned aside."""
+"""Attacks on the capability URLs of programs' files (`/view/...`), which need no token: forged ones, other
+files by the URL of one, use after expiry, and pages that reach for the origin."""
 
 from __future__ import annotations
 
@@ -32,6 +33,8 @@ _MADE = ("out/x.html", "x.svg", "é.png")
 
 
 async def _made(peer: Peer) -> dict[str, m.Artifact]:
+    """The artifacts of `_FILES` by path, once all have been announced. Raises Unexpected."""
+
     def found() -> dict[str, m.Artifact]:
         return {one.path: one for one in peer.messages if isinstance(one, m.Artifact)}
 
@@ -40,14 +43,14 @@ async def _made(peer: Peer) -> dict[str, m.Artifact]:
 
 
 async def _status(stage: Stage, path: str) -> int:
-    """Of a request that no library has put right."""
+    """The HTTP status of a request for exactly this path: libraries would normalise `..` and escapes."""
     async with raw.connect(stage.url) as one:
         await one.send(raw.request(stage.url, path, stage.headers))
         return await one.status()
 
 
 def _changed(key: str, at: int, by: int = 1) -> str:
-    """With another byte at this place."""
+    """The key of a capability URL with its byte number `at` increased by `by`."""
     data = bytearray(base64.urlsafe_b64decode(key))
     data[at] = (data[at] + by) % 256
     return base64.urlsafe_b64encode(data).decode()
@@ -59,6 +62,7 @@ def _changed(key: str, at: int, by: int = 1) -> str:
 )  # fmt: skip
 async def _guessed(stage: Stage) -> str:
     async with session(stage, _FILES) as (peer, rest), session(stage, _FILES) as (other, _):
+        # view/SESSION/KEY/PATH
         _, name, key, path = (await _made(peer))["x.svg"].url.split("/")
         theirs = (await _made(other))["x.svg"].url.split("/")[2]
         token, rest.token = rest.token, ""
@@ -120,6 +124,7 @@ async def _stolen(stage: Stage) -> str:
 
 
 async def _until_404(rest: Rest, url: str, seconds: float) -> bool:
+    """Requests a URL until it is unknown; False if it is still known after `seconds`."""
     until = asyncio.get_running_loop().time() + seconds
     while (await rest.ask("GET", url)).status != 404:
         if asyncio.get_running_loop().time() > until:
@@ -166,7 +171,7 @@ async def _pages(stage: Stage) -> str:
         for made in (await _made(peer)).values():
             if made.path.endswith(".png"):
                 continue
-            answer = await rest.ask("GET", made.url)  # as what reads it asks
+            answer = await rest.ask("GET", made.url)  # as a script or an image loads it, and no navigation
             rules = dict(
                 rule.strip().partition(" ")[::2]
                 for rule in answer.headers["Content-Security-Policy"].split(";")
@@ -175,6 +180,7 @@ async def _pages(stage: Stage) -> str:
             # standard).
             if rules.get("sandbox") != "allow-scripts":
                 return f"{made.path} has an origin: {rules}"
+            # The only address that it may load from: the files beside the page, under the same capability.
             own = rest.url.split("://")[1] + "/".join(made.url.split("/")[:3]) + "/out/"
             sources = {
                 word for name, words in rules.items() if name != "frame-ancestors" for word in words.split()

@@ -1,4 +1,4 @@
-"""What programs make and print for others to see: word of changes, artifacts, problems."""
+"""Attacks by what programs make and print: change notices, artifacts, and the search for diagnostics."""
 
 from __future__ import annotations
 
@@ -30,10 +30,11 @@ async def _slowest(peer: Peer, until: Callable[[], object]) -> float:
     return slowest
 
 
-# --- word of changes ------------------------------------------------------------------------------------
+# --- change notices --------------------------------------------------------------------------------------
 
 
 def _revision(peer: Peer) -> int:
+    """The newest revision of the workspace that the client was told; 0 without any."""
     return max([one.revision for one in peer.messages if isinstance(one, m.Workspace)], default=0)
 
 
@@ -55,7 +56,7 @@ async def _watches(stage: Stage) -> str:
     async with session(stage) as (peer, rest):
         await peer.run(1, hog)
         await peer.until(1, "hogged", 60)
-        # What it did until now is told first.
+        # The notices of its 3,000 folders are waited for, so that the next one is that of the new file.
         before = -1
         while before != _revision(peer):
             before = _revision(peer)
@@ -87,6 +88,7 @@ async def _storm(stage: Stage) -> str:
         await peer.until(1, "!")
         await peer.run(2, storm)
         slowest = await _slowest(peer, lambda: peer.channel(2).exit)
+        # At most four notices a second (docs/protocol.md); the storm lasts for five seconds.
         words = sum(isinstance(one, m.Workspace) for one in peer.messages)
         made = {one.path for one in peer.messages if isinstance(one, m.Artifact)}
         return (

@@ -13,10 +13,12 @@ from coderunner.client import rest
 GROUP = Group("batches")
 CASES = 3
 CLEAN = f"passed {CASES}"
+# ctypes: several traces can be left only by system calls that Python has no function for.
 _HEAD = "import ctypes, mmap, os, signal, socket, subprocess, sys, time\nlibc = ctypes.CDLL(None)\n"
 
 
 async def _batch(stage: Stage, code: str, expected: str = "clean", **more: Any) -> Any:
+    """The answer to a batch of CASES cases of one program. `more`: further fields of the request."""
     cases = [{"stdin": f"{number}\n", "expected": expected} for number in range(CASES)]
     document = {"language": "python", "source": _HEAD + code, "cases": cases, **more}
     answer = await rest.ask(
@@ -36,6 +38,8 @@ async def _seen(stage: Stage, code: str, expected: str = "clean", **more: Any) -
     return ", ".join(f"{name} {count}" for name, count in sorted(told["counts"].items()))
 
 
+# Each case runs in the session of the one before. These print `clean` unless they find what an earlier case
+# left: files, mappings, modules, processes, attributes, IPC objects.
 _LEAVES = {
     "batch-overwrites-program": """
 print('clean', flush=True)
@@ -55,6 +59,7 @@ open('mmap.py', 'w').write('import os\\nos.write(1, b"seen"); os._exit(0)')
 open('sitecustomize.py', 'w').write('import os\\nos.write(1, b"seen"); os._exit(0)')
 """,
     # A name in the abstract namespace has no file to be removed, and ends only with its process (unix(7)).
+    # All signals are ignored that can be: 9 and 19 cannot, 32 and 33 are used by the C library (signal(7)).
     "batch-survivor": """
 one = socket.socket(socket.AF_UNIX)
 try:

@@ -1,4 +1,4 @@
-"""Forged credentials: tokens, keys, cookies and headers that say to be somebody."""
+"""Forged credentials: tokens, keys, cookies and headers that claim an identity."""
 
 from __future__ import annotations
 
@@ -19,12 +19,13 @@ GROUP = Group("credentials")
 
 EVIL = "https://evil.example"
 COOKIES = ("__Host-coderunner", "coderunner")
-# Guesses, among them the example of the settings' own file.
+# Guesses; the last one is the example value in `.env.production.example`.
 SECRETS = (b"", b"secret", b"changeme", b"coderunner", b"replace-me-with-the-output-of-openssl-rand-hex-32")
 CLAIMS = {"sub": "admin", "roles": ["operator"], "aud": "coderunner", "iss": "coderunner", "name": "admin"}
 
 
 def _part(value: Any) -> str:
+    """A part of a token: base64url without padding (RFC 7515, section 2), of bytes or of a JSON value."""
     data = value if isinstance(value, bytes) else json.dumps(value).encode()
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
@@ -52,6 +53,7 @@ def _tokens() -> dict[str, str]:
         "own key set": token({"alg": "RS256", "jku": f"{EVIL}/jwks.json", "kid": "x"}, claims, SECRETS[1]),
         "a file as key": token({"alg": "HS256", "kid": "../../../../dev/null"}, claims, b""),
         "not an object": f"{_part([])}.{_part([])}.{_part(b'x')}",
+        # Nested brackets in a header, for a recursive parser.
         "deep": f"{_part(b'[' * 4000)}.{_part(claims)}.",
         "key of nobody": "crk_000000000000_" + "A" * 43,
         "key without secret": "crk_000000000000_",
@@ -181,5 +183,6 @@ async def _who(stage: Stage, headers: dict[str, str]) -> tuple[int, dict[str, An
 
 
 async def _location(stage: Stage, path: str) -> tuple[int, str]:
+    """(status, header `Location`) of a response whose redirect is not followed."""
     async with aiohttp.ClientSession() as http, http.get(stage.url + path, allow_redirects=False) as answer:
         return answer.status, answer.headers.get("Location", "")

@@ -1,4 +1,4 @@
-"""Very many clients, most of which want nothing."""
+"""Attacks by very many clients at once, most of them idle."""
 
 from __future__ import annotations
 
@@ -18,10 +18,8 @@ from coderunner.schema import messages as m
 
 GROUP = Group("crowds")
 _SERVED = "exited 0: served"
-WATCHERS, SECONDS = 100, 6.0
-
-
-PATIENCE_SECONDS = 10.0
+WATCHERS, SECONDS = 100, 6.0  # SECONDS: for which an attack without an end is kept up
+PATIENCE_SECONDS = 10.0  # for which a newcomer tries to get a session
 
 
 async def served(stage: Stage) -> str:
@@ -41,8 +39,10 @@ async def served(stage: Stage) -> str:
             await asyncio.sleep(0.2)
 
 
-def _room(wanted: int) -> str:
-    """Why this machine cannot open that many sockets; empty when it can."""
+def _descriptors_missing(wanted: int) -> str:
+    """Raises this process's limit of open files for `wanted` sockets. Returns why that is not possible, "" if
+    it is."""
+    # 100 more than the sockets, for the files and connections that this process has open besides.
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     # The soft limit may be raised up to the hard one by any process (setrlimit(2)).
     if soft < wanted + 100 <= hard:
@@ -53,7 +53,7 @@ def _room(wanted: int) -> str:
 
 @GROUP.case("idle-connections", "the server, by 1,000 connections that send nothing", _SERVED)
 async def _idle(stage: Stage) -> str:
-    if short := _room(1000):
+    if short := _descriptors_missing(1000):
         return short
     async with contextlib.AsyncExitStack() as stack:
         for _ in range(10):
@@ -64,9 +64,11 @@ async def _idle(stage: Stage) -> str:
 
 
 async def _upgrade(stage: Stage, stack: contextlib.AsyncExitStack) -> None:
-    plug = await stack.enter_async_context(raw.connect(stage.url))
-    await plug.send(raw.request(stage.url, "ws", stage.headers))
-    status = await plug.status(20)
+    """Opens a WebSocket that `stack` closes. Raises Unexpected for a status that is neither 101 nor a
+    refusal."""
+    connection = await stack.enter_async_context(raw.connect(stage.url))
+    await connection.send(raw.request(stage.url, "ws", stage.headers))
+    status = await connection.status(20)
     # 429 and 503 are the defence.
     if status not in (101, 429, 503):
         raise Unexpected(f"HTTP {status}")
@@ -76,9 +78,9 @@ async def _upgrade(stage: Stage, stack: contextlib.AsyncExitStack) -> None:
 async def _half_open(stage: Stage) -> str:
     async with contextlib.AsyncExitStack() as stack:
         for _ in range(500):
-            plug = await stack.enter_async_context(raw.connect(stage.url))
+            connection = await stack.enter_async_context(raw.connect(stage.url))
             # Without the empty line that ends a head.
-            await plug.send(raw.request(stage.url, "ws", stage.headers)[:-2])
+            await connection.send(raw.request(stage.url, "ws", stage.headers)[:-2])
         return await served(stage)
 
 
@@ -100,6 +102,7 @@ async def _opens(stage: Stage) -> str:
         for _ in range(300):
             peer = await stage.connected()
             peers.append(peer)
+            # With a limit of its own no warm container fits: each opening has to make one.
             await peer.send(m.Open("python", peer.client, limits={"pids": 64}))
 
         async def answer(peer: Peer) -> bool:
@@ -132,8 +135,9 @@ async def _watchers(stage: Stage) -> str:
         return "every byte as it was" if exact else f"{len(stream.data)} bytes"
 
 
-async def _of_a_hundred(stage: Stage, again: bytes) -> str:
-    """A hundred that watch one session send the same without end, each until it is cut off."""
+async def _served_beside_watchers(stage: Stage, again: bytes) -> str:
+    """Has WATCHERS watchers of one session send `again` repeatedly, each until it is cut off. Returns whether
+    a newcomer is served meanwhile."""
     async with stage.session() as peer, contextlib.AsyncExitStack() as stack:
         assert peer.opened
         token, path = peer.opened.token, f"ws/{peer.opened.session}"
@@ -165,14 +169,14 @@ async def _of_a_hundred(stage: Stage, again: bytes) -> str:
     _SERVED,
 )
 async def _pings(stage: Stage) -> str:
-    return await _of_a_hundred(stage, raw.frame(raw.TEXT, b'{"type":"ping","t":1}') * 100)
+    return await _served_beside_watchers(stage, raw.frame(raw.TEXT, b'{"type":"ping","t":1}') * 100)
 
 
 @GROUP.case("texts-of-watchers", "memory, by 100 watchers of a session that send texts of 1.6 MB", _SERVED)
 async def _texts(stage: Stage) -> str:
     files = tuple(m.File(f"p{number}", b"x" * 350) for number in range(4000))
     text = codec.encode_client(m.Open("python", random_id(), files=files))
-    return await _of_a_hundred(stage, raw.frame(raw.TEXT, text.encode()))
+    return await _served_beside_watchers(stage, raw.frame(raw.TEXT, text.encode()))
 
 
 @GROUP.case(
@@ -180,7 +184,7 @@ async def _texts(stage: Stage) -> str:
     "the event loop, by six sessions of one address that send pings endlessly",
     _SERVED,
 )
-async def _of_sessions(stage: Stage) -> str:
+async def _pings_of_sessions(stage: Stage) -> str:
     again = raw.frame(raw.TEXT, b'{"type":"ping","t":1}') * 100
 
     async def act(peer: Peer) -> None:

@@ -1,4 +1,4 @@
-"""Downloads that last: what a program does to a file meanwhile, and who takes nothing of an archive."""
+"""Attacks on slow downloads: files that are changed meanwhile, archives that are requested and not read."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ CHANGES = {
 
 @contextlib.asynccontextmanager
 async def _begun(rest: Rest, path: str) -> AsyncIterator[aiohttp.ClientResponse]:
-    """An answer of which the head was read, by a client that takes little at a time."""
+    """Yields a response of which only the head was read, for a client that takes little at a time."""
     timeout = aiohttp.ClientTimeout(total=SECONDS)
     url = f"{rest.url}api/sessions/{rest.session}{path}"
     headers = {"Authorization": f"Bearer {rest.token}"}
@@ -52,7 +52,7 @@ async def _begun(rest: Rest, path: str) -> AsyncIterator[aiohttp.ClientResponse]
 
 
 async def _after(stage: Stage, change: str) -> str:
-    """What comes of a download that has begun when a program does this to its file."""
+    """Begins to download a file, has a program change it, and reads the rest. Returns the outcome."""
     async with session(stage) as (peer, rest):
         digest = (await peer.result(1, WRITE + DIGEST)).text.strip()
         async with _begun(rest, "/files/big") as answer:
@@ -77,7 +77,7 @@ for _name, _change in CHANGES.items():
 
 
 async def _whole(rest: Rest) -> str:
-    """Whether an archive of the session is had in time."""
+    """Downloads an archive of the session. Returns `whole`, `torn`, or the status and code of a refusal."""
     answer = await rest("GET", "/archive?format=zip")
     if answer.status != 200:
         return answer.code
@@ -86,6 +86,7 @@ async def _whole(rest: Rest) -> str:
 
 
 async def _programs_and_files(peer: Peer, rest: Rest) -> str:
+    """Whether the session still runs programs, returns a file and lists its files, as a text."""
     await peer.run(5, "print('runs')")
     ran = (await peer.ended(5)).last_line
     read = (await rest("GET", "/files/main.py")).status

@@ -1,4 +1,5 @@
-"""The interfaces of other systems: tokens of others, callbacks, paths and archives that lead out."""
+"""Attacks on the interfaces of other systems: tokens of others, callbacks to private addresses, paths and
+archives that escape the workspace."""
 
 from __future__ import annotations
 
@@ -16,6 +17,8 @@ from coderunner.client import rest
 
 GROUP = Group("facades")
 PYTHON = 71  # Judge0's number of it
+# Private and local addresses in the notations that resolvers take: names, IPv6, decimal and hexadecimal IPv4,
+# IPv4 in IPv6; other schemes, a password, a header injected by a line break.
 CALLBACKS = (
     "http://127.0.0.1/", "http://localhost:3000/api/run", "http://[::1]/", "http://0/", "http://2130706433/",
     "http://0x7f.1/", "http://10.0.0.1/", "http://192.168.0.1/", "http://169.254.169.254/latest/meta-data/",
@@ -31,10 +34,12 @@ async def _offered(stage: Stage, path: str) -> str:
 
 
 def _submission(**fields: Any) -> dict[str, Any]:
+    """A submission of Judge0's. `fields`: further or other ones."""
     return {"language_id": PYTHON, "source_code": "print(1)", **fields}
 
 
 def _zip(*names: str, content: bytes = b"x") -> str:
+    """A zip archive in base64, with `content` in each of the files."""
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
         for name in names:
@@ -86,6 +91,7 @@ async def _archives(stage: Stage) -> str:
     many = _zip(*(f"f{number}" for number in range(5000)))
     packed = [_zip("../x"), _zip("a/../../x"), _zip("/etc/x"), _zip("..\\x"), large, many]
     seen = set()
+    # The last one has only the signature of a zip archive.
     for one in [*packed, base64.b64encode(b"PK\3\4" + secrets.token_bytes(500)).decode()]:
         answer = await post(stage, "submissions", _submission(additional_files=one))
         seen.add(f"{answer.status} {' '.join(sorted(answer.document))}")
@@ -124,6 +130,7 @@ async def _jobe(stage: Stage) -> str:
 async def _large(stage: Stage) -> str:
     if why := await _offered(stage, "about") or await _offered(stage, "api/v2/piston/runtimes"):
         return why
+    # Above each bound: 4 MiB for a body, 8 MiB for a batch.
     text = "x" * (9 << 20)
     wanted = {"language": "python", "version": "*", "files": [{"content": text}]}
     seen = [

@@ -1,4 +1,4 @@
-"""Files: hostile names, too many of them, and what programs planted where they go."""
+"""Attacks by files of a message: hostile names, too many of them, and links planted at their destinations."""
 
 from __future__ import annotations
 
@@ -113,6 +113,7 @@ async def _later(stage: Stage) -> str:
     async with stage.session() as peer:
         await peer.result(1, "open('a', 'w').close()")
         await peer.send(m.Run(2, "pipe", files=(m.File("a/b", b""),)))
+        # The refused run must have changed nothing: the session still runs programs.
         return await peer.error_code() + await aftermath(peer)
 
 
@@ -166,8 +167,8 @@ async def _place(stage: Stage) -> str:
     async with stage.session() as peer:
         await peer.result(1, "import os; os.makedirs('.coderunner-incoming/x')")
         await peer.run(2, "print('ran')")
-        await peer.wait(lambda: peer.channel(2).exit or _errors(peer.messages), 10, "an answer")
-        return _errors(peer.messages) or describe(peer.channel(2))
+        await peer.wait(lambda: peer.channel(2).exit or _error_codes(peer.messages), 10, "an answer")
+        return _error_codes(peer.messages) or describe(peer.channel(2))
 
 
 @GROUP.case(
@@ -206,6 +207,7 @@ while True:
     async with stage.session() as peer:
         await peer.run(1, racer, entry="racer.py")
         await peer.wait(lambda: peer.channel(1).states, 10, "start")
+        # Repeated, as only an upload that falls between two steps of the racer could go elsewhere.
         for number in range(10, 40):
             files = (m.File("real/x", b"stolen"), m.File("main.py", b"print('ran')"))
             await peer.send(m.Run(number, "pipe", files=files))
@@ -215,5 +217,6 @@ while True:
         return stream.last_line
 
 
-def _errors(received: list[m.ServerMessage]) -> str:
+def _error_codes(received: list[m.ServerMessage]) -> str:
+    """The codes of the errors among messages, joined by spaces."""
     return " ".join(one.code for one in received if isinstance(one, m.ErrorMessage))

@@ -1,4 +1,5 @@
-"""Flow control, by clients that lie about what they have or send more than they may."""
+"""Attacks on flow control: acknowledgements of bytes that were not sent, more input than the window allows,
+storms of small messages."""
 
 from __future__ import annotations
 
@@ -52,7 +53,8 @@ async def _exit_ahead(stage: Stage) -> str:
     "no_file, few channels kept",
 )
 async def _forgotten(stage: Stage) -> str:
-    """Each held up to 512 KiB in the server, without an end."""
+    """Runs that are refused after the agent has forgotten the program before them. Each forgotten channel
+    would hold up to 512 KiB in the server, without an end."""
     async with stage.session() as peer:
         for number in range(0, 120, 2):
             await peer.result(number, "print('x' * 300_000)")
@@ -177,11 +179,11 @@ async def _storm(stage: Stage) -> str:
         await peer.send(m.Ping(1))
         await peer.message(m.Pong)
         await peer.send(m.Kill(1))
-        return describe(await peer.ended(1)) + await _clean(stage, peer.opened)
+        return describe(await peer.ended(1)) + await _aftermath_elsewhere(stage, peer.opened)
 
 
-async def _clean(stage: Stage, opened: m.Opened | None) -> str:
-    """The aftermath, seen by another socket that keeps what it reads."""
+async def _aftermath_elsewhere(stage: Stage, opened: m.Opened | None) -> str:
+    """As `aftermath`, over another socket: the first one does not keep what it reads."""
     assert opened
     async with stage.attach(opened) as other:
         return await aftermath(other)

@@ -16,11 +16,13 @@ PING_TEXT = b'{"type":"ping","t":7}'
 
 
 def _deflated() -> bytes:
+    """A compressed message (permessage-deflate) of 64 KB that unpacks to 64 MiB of zeros."""
     bomb = zlib.compressobj(wbits=-15)
     # RFC 7692, section 7.2.1: without the last four bytes of an empty block.
     return (bomb.compress(bytes(64 << 20)) + bomb.flush(zlib.Z_SYNC_FLUSH))[:-4]
 
 
+# Functions make the bytes, so that importing this module does not build megabytes.
 # name, what it attacks, the bytes, what must come
 _FRAMES: tuple[tuple[str, str, Callable[[], bytes], tuple[str, ...]], ...] = (
     ("frame-huge", "memory, by the claim of a gigabyte", lambda: frame(TEXT, b"x" * 64, length=1 << 30),
@@ -72,6 +74,7 @@ GROUP.cases += [_add(*row) for row in _FRAMES]
 
 
 async def _pong(one: Raw) -> str:
+    """Sends a ping of the protocol, and waits for its answer. Raises Unexpected."""
     await one.send(frame(TEXT, PING_TEXT))
     await one.until(b'"pong"', 20)
     return "pong"
@@ -147,7 +150,8 @@ async def _long(stage: Stage) -> str:
 
 
 async def _pong_or_close(one: Raw, mark: bytes = b'"pong"') -> str:
-    """The answer to the last message, or how the server ended it."""
+    """Waits for a payload with `mark`. Returns `pong`, or with which code the server closed the
+    connection."""
     try:
         async with asyncio.timeout(30):
             while True:

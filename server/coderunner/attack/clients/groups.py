@@ -1,4 +1,4 @@
-"""Groups: coming into another's, and getting out of one's own."""
+"""Attacks on groups of sessions: joining another's group, and reaching out of one's own."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _NONE = UNTRIED + "this server offers no groups, or not so many"
 
 @contextlib.asynccontextmanager
 async def _members(stage: Stage, count: int) -> AsyncIterator[list[Peer]]:
-    """So many sessions of one group; none where the server has no room for them."""
+    """Yields `count` sessions of one group; none where the server has no room for them, or no groups."""
     async with contextlib.AsyncExitStack() as stack:
         peers: list[Peer] = []
         try:
@@ -40,7 +40,8 @@ async def _members(stage: Stage, count: int) -> AsyncIterator[list[Peer]]:
         yield peers
 
 
-async def _knock(stage: Stage, group: str | None, token: str | None) -> str:
+async def _join(stage: Stage, group: str | None, token: str | None) -> str:
+    """Opens a session in a group. Returns the code of the refusal and the close code, as a text."""
     async with stage.connect() as peer:
         await peer.send(m.Open("python", random_id(), network="group", group=group, group_token=token))
         return f"{await peer.error_code()}, closed with {await peer.closed()}"
@@ -54,7 +55,7 @@ async def _guessed(stage: Stage) -> str:
         # A token that differs in its last character: a comparison that stops early would take longer for it.
         near = opened.group_token[:-1] + ("A" if opened.group_token[-1] != "A" else "B")
         guesses = ("x" * 32, "x", near, opened.token)
-        return " / ".join(sorted({await _knock(stage, opened.group, guess) for guess in guesses}))
+        return " / ".join(sorted({await _join(stage, opened.group, guess) for guess in guesses}))
 
 
 @GROUP.case("group-token-of-another", "a group, by another's token; an ended group, by its own", _REFUSED)
@@ -63,12 +64,14 @@ async def _another(stage: Stage) -> str:
         async with _members(stage, 1) as two:
             if not one or not two or not one[0].opened or not (other := two[0].opened):
                 return _NONE
-            seen = {await _knock(stage, one[0].opened.group, other.group_token)}
-        seen.add(await _knock(stage, other.group, other.group_token))
-        seen.add(await _knock(stage, "coderunner-0123456789abcdef", other.group_token))
+            seen = {await _join(stage, one[0].opened.group, other.group_token)}
+        seen.add(await _join(stage, other.group, other.group_token))
+        seen.add(await _join(stage, "coderunner-0123456789abcdef", other.group_token))
         return " / ".join(sorted(seen))
 
 
+# 127.0.0.11 is the engine's resolver. Each TCP connection to it would use a descriptor of the engine
+# (docs/containers.md).
 _HOLD = """
 import socket
 held, seen = [], set()
@@ -93,6 +96,8 @@ async def _names(stage: Stage) -> str:
         return (await peers[0].result(1, _HOLD)).last_line if peers else _NONE
 
 
+# Option 25 is SO_BINDTODEVICE, and 5 SO_DONTROUTE: each address is treated as a neighbour, for which the
+# kernel makes an entry in its table (socket(7), arp(7)).
 _CROWD = """
 import socket
 device = next(name for _, name in socket.if_nameindex() if name != "lo")
@@ -113,6 +118,7 @@ async def _neighbours(stage: Stage) -> str:
         return (await peers[0].result(1, _CROWD)).last_line if peers else _NONE
 
 
+# Routes are bypassed by SO_BINDTODEVICE (25) and SO_DONTROUTE (5); option 4 is SO_ERROR (socket(7)).
 _SCAN = """
 import errno, selectors, socket, struct
 own = socket.gethostbyname("member-0")

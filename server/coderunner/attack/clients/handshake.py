@@ -1,4 +1,4 @@
-"""Who may connect: the upgrade request, spoilt in every way."""
+"""Attacks on the WebSocket handshake: malformed and unauthorised upgrade requests."""
 
 from __future__ import annotations
 
@@ -49,6 +49,7 @@ _REQUESTS: tuple[tuple[str, str, Mapping[str, str], str, str, tuple[int, ...]], 
 
 
 async def _status(stage: Stage, headers: Mapping[str, str], method: str, path: str) -> str:
+    """Sends an upgrade request. Returns the status of the response, as `HTTP 101`."""
     host = stage.url.split("/")[2]
     filled = {name: value.replace("{host}", host) for name, value in headers.items()}
     async with raw.connect(stage.url) as one:
@@ -96,8 +97,12 @@ async def _broken(stage: Stage) -> str:
 )
 async def _silence(stage: Stage) -> str:
     async def wait(babble: tuple[str, ...]) -> str:
+        """Sends `babble` each second until the server closes. Returns the last error's code and the close
+        code."""
         async with stage.connect() as peer:
             began = asyncio.get_running_loop().time()
+            # 15 s: the server waits 10 s for a first message (`web.handshake`), which no other message may
+            # prolong.
             while peer.close_code is None and asyncio.get_running_loop().time() < began + 15:
                 with contextlib.suppress(ConnectionError):
                     for text in babble:

@@ -1,4 +1,4 @@
-"""Output that pretends to be something else: frames of the agent, messages of the server, answers."""
+"""Output that imitates something else: frames of the agent, messages of the server, answers of a terminal."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ GROUP = Group("imitations")
 
 
 async def _verbatim(stage: Stage, data: bytes, *, mode: str = "pipe", cut: bool = False) -> str:
-    """A program that writes exactly these bytes, from a file; whether they arrive as they are."""
+    """Runs a program that writes exactly these bytes, from a file. Returns whether they arrive unchanged.
+    `cut`: with four reattachments meanwhile."""
     code = (
         "import os\n"
         + ("import tty; tty.setraw(0)\n" if mode == "tty" else "")
@@ -29,7 +30,7 @@ async def _verbatim(stage: Stage, data: bytes, *, mode: str = "pipe", cut: bool 
 
 
 async def _cut(stage: Stage, peer: Peer, data: bytes) -> str:
-    """Leaves without a word and comes back, four times on the way."""
+    """Drops the connection without a close frame and attaches again, four times during the output."""
     assert peer.opened
     stream = peer.channel(1)
     await peer.wait(lambda: stream.end, 10, "output")
@@ -46,7 +47,8 @@ async def _cut(stage: Stage, peer: Peer, data: bytes) -> str:
 
 
 def _imitations() -> bytes:
-    """Frames of the agent, by every kind, generation and an obvious seed or two."""
+    """Frames of the agent, of every kind and generation, with the checksum's seeds that are easiest to
+    guess."""
     parts = [frames.MAGIC * 50]
     for seed in (0, 1):
         for generation in (0, 1, 2):

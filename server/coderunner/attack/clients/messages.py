@@ -1,4 +1,4 @@
-"""Messages that are wrong: each is answered with its error, and the session lives on."""
+"""Invalid messages: each is answered with its error code, and the session continues."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one session can do to another on the same machine."""
+"""Attacks of one session on another, on the same machine."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ _SPIN = "import os\nos.fork()\nwhile True: pass"
 
 
 async def _hog(stage: Stage, hog: str, victim: str) -> str:
-    """The last line of the victim's program, run while another session hogs."""
+    """Runs `hog` in one session, and then `victim` in another. Returns the last line of the victim's
+    output."""
     async with stage.session() as one, stage.session() as two:
         await one.run(1, hog + "\nprint('hogging', flush=True)\nimport time; time.sleep(60)")
         await one.wait(lambda: "hogging" in one.channel(1).text or one.channel(1).exit, 20, "the hog")
@@ -50,6 +51,8 @@ print("inotify works" if min(made) >= 0 and libc.inotify_add_watch(made[0], b"."
 
 @GROUP.case("pipe-hog", "the neighbours' pipe buffers", "pipes of 1 MiB")
 async def _pipe(stage: Stage) -> str:
+    # 1031 is F_SETPIPE_SZ (fcntl(2)): the kernel bounds the pages of all pipes of a user together (pipe(7)),
+    # so sessions must not share a user.
     hog = """
 import fcntl, os
 kept = []
@@ -70,6 +73,7 @@ print("pipes of", fcntl.fcntl(writer, 1031, 1 << 20) >> 20, "MiB")
 
 @GROUP.case("queue-hog", "the neighbours' message queues, semaphores and queued signals", "all there")
 async def _queues(stage: Stage) -> str:
+    # Queued signals are counted for each real user id (RLIMIT_SIGPENDING, getrlimit(2)).
     hog = """
 import ctypes, os, signal
 libc = ctypes.CDLL(None)
@@ -119,6 +123,8 @@ print("all", sum(counts), flush=True)
         return f"{few}, and a neighbour has {'one' if neighbour else 'none'}"
 
 
+# Resources of the kernel that count against no container (docs/containers.md): file locks, datagrams and
+# bytes that nobody receives, connections that nobody accepts, answers of netlink that nobody reads.
 _HELD = {
     "locks": """
 import fcntl
@@ -170,6 +176,7 @@ for _ in range(300):
     held.append(plug)
 """,
 }
+# The work of a terminal's line discipline is done by kernel threads, which belong to no container.
 _ECHO = """
 import os, time
 began = time.monotonic()
@@ -189,7 +196,7 @@ _STARVED = "went on, with too little time to do harm"
 
 
 async def _ended(stage: Stage, code: str, seconds: float) -> str:
-    """How a session ends whose program takes what no limit counts."""
+    """Runs a program that takes resources that no limit counts. Returns how its session ended."""
     async with stage.session() as peer:
         await peer.run(1, code)
         end = (await peer.ended(1, seconds)).exit
@@ -197,6 +204,8 @@ async def _ended(stage: Stage, code: str, seconds: float) -> str:
 
 
 def _hoarder(name: str) -> None:
+    """Adds the case of one entry of _HELD."""
+
     @GROUP.case(f"{name}-hog", f"the kernel's memory, by {name} that count against no container", _EVICTED)
     async def _(stage: Stage) -> str:
         return await _ended(stage, _HELD[name] + "\nimport time; time.sleep(60)", 15)
@@ -209,7 +218,8 @@ for _name in _HELD:
 
 @GROUP.case("terminal-echo", "processors, by work of the kernel that no quota counts", _EVICTED, _STARVED)
 async def _echo(stage: Stage) -> str:
-    """On a machine that is busy otherwise, the program has no time to make the kernel work."""
+    """A program whose terminals make the kernel work. On a busy machine it gets too little time for that,
+    which is an expected outcome as well."""
     async with stage.session() as peer:
         await peer.run(1, _ECHO, limits={"cpu_ms": 60_000})
         stream = await peer.ended(1, 47)
@@ -278,7 +288,7 @@ print(*found or ["nothing left"])
 
 
 async def _everywhere(stage: Stage, code: str, limits: dict[str, int]) -> str:
-    """The same program in ten sessions at once: why it ended in all of them, and what came after."""
+    """Runs a program in ten sessions at once. Returns why it ended in them, and the aftermath."""
     async with contextlib.AsyncExitStack() as stack:
         peers = await sessions_at_once(stage, stack, 10)
         await asyncio.gather(*(peer.run(1, code, limits=limits) for peer in peers))

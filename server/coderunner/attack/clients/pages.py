@@ -1,4 +1,4 @@
-"""Pages of other sites: forms that change something, frames, redirects that lead elsewhere."""
+"""Attacks by pages of other sites: forms that change something, frames, redirects and forged launches."""
 
 from __future__ import annotations
 

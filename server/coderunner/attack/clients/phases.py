@@ -1,4 +1,5 @@
-"""Clients that vanish, in every phase: nothing stays behind, and nothing of theirs harms others."""
+"""Clients that disconnect in every phase of a session: nothing is left behind, and others are not
+affected."""
 
 from __future__ import annotations
 
@@ -22,8 +23,8 @@ _MAX_SLOTS = 24  # a server with more of them is not filled up for one case
 @GROUP.case("vanish-before-the-greeting", "the server, by 100 connections that are closed at once", "pong")
 async def _greeting(stage: Stage) -> str:
     async def one() -> None:
-        async with raw.connect(stage.url) as plug:
-            await plug.send(raw.request(stage.url, "ws", stage.headers))
+        async with raw.connect(stage.url) as connection:
+            await connection.send(raw.request(stage.url, "ws", stage.headers))
 
     await asyncio.gather(*(one() for _ in range(100)))
     async with stage.connect() as peer:
@@ -42,6 +43,7 @@ async def _opening(stage: Stage) -> str:
     for _ in range(5):
         async with stage.connect() as peer:
             await peer.send(m.Open("python", peer.client, limits={"pids": 64}))  # not as the warm ones
+            # A container takes longer to be made, so the client leaves while the session is being opened.
             await asyncio.sleep(0.002)
             peer.drop()
             await peer.closed()
@@ -81,11 +83,13 @@ async def _queued(stage: Stage) -> str:
 
 
 def _first(peer: Peer) -> bool:
+    """Whether the client was told that it is the next in the queue."""
     return any(isinstance(one, m.Queued) and one.position == 1 for one in peer.messages)
 
 
 async def _vanish(stage: Stage, code: str, ready: Callable[[Peer], bool], **fields: Any) -> str:
-    """Vanishes at that moment, comes back, and says how the program ended."""
+    """Drops the connection once `ready` holds, and attaches again. Returns how the program ended. `fields`:
+    of `Peer.run`, and the session's `language`."""
     language = fields.pop("language", "python")
     async with stage.session(language) as peer:
         assert peer.opened

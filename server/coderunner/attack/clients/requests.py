@@ -1,4 +1,5 @@
-"""Runs and sessions over plain HTTP: ids, tokens and keys of others, bounds, paths that lead out."""
+"""Attacks on runs and sessions over plain HTTP: ids, tokens and keys of others, bodies above the bounds,
+paths that escape the workspace."""
 
 from __future__ import annotations
 
@@ -21,20 +22,22 @@ JSON = {"Content-Type": "application/json"}
 
 
 async def post(stage: Stage, path: str, document: Any, **headers: str) -> Answer:
-    """A request with a body of JSON, and the stage's own credential."""
+    """Sends a POST request with a body of JSON and the stage's own credential. `document`: bytes are sent as
+    they are. Raises as `client.rest.ask`."""
     sent = {**stage.headers, **JSON, **headers}
     body = document if isinstance(document, bytes) else json.dumps(document).encode()
     return await rest.ask(stage.url + path, method="POST", body=body, headers=sent)
 
 
 def alike(seen: Sequence[str]) -> str:
-    """Outcomes in short: the different ones, sorted."""
+    """The different outcomes among `seen`, sorted, in one text."""
     return " / ".join(sorted(set(seen)))
 
 
 @contextlib.asynccontextmanager
 async def _session(stage: Stage) -> AsyncIterator[Rest]:
-    """A session that is opened, and ended, by requests alone."""
+    """Yields a session that is opened and ended by HTTP requests alone. Raises ConnectionError if it is
+    refused."""
     answer = await post(stage, "api/sessions?wait=60", {"language": "python"})
     told = answer.document
     if answer.status != 201:
@@ -49,7 +52,7 @@ async def _session(stage: Stage) -> AsyncIterator[Rest]:
 
 
 def _variants(text: str) -> list[str]:
-    """Near to an id or token, and what a careless comparison takes for it."""
+    """Ids or tokens that differ little from `text`, and ones that a careless comparison would take for it."""
     other = "B" if text[-1] == "A" else "A"
     return [text[:-1] + other, text[:-1], text + "A", text.swapcase(), "A" * len(text), "*", "%00", "."]
 

@@ -1,4 +1,4 @@
-"""Roles: what one principal may not do, tried with its own good key; ids of others."""
+"""Attacks on roles: what a principal may not do, tried with its own valid key; ids of others."""
 
 from __future__ import annotations
 
@@ -38,24 +38,25 @@ OF_A_SESSION: tuple[tuple[str, str, Any], ...] = (
 
 @contextlib.asynccontextmanager
 async def session(stage: Stage, key: str) -> AsyncIterator[tuple[Peer, m.Opened]]:
-    """Yields the owner's connection of a session that a principal opens."""
+    """Yields the owner's connection of a session that the principal of `key` opens, and the message
+    `opened`."""
     async with Stage(stage.url, key) as own, own.session() as peer:
         assert peer.opened
         yield peer, peer.opened
 
 
 def another(ident: str) -> str:
-    """An id of the same form that belongs to nothing."""
+    """An id of the same form as `ident` that belongs to nothing."""
     return ident[:-8] + "".join("1" if one == "0" else "0" for one in ident[-8:])
 
 
 def _told(answer: Answer, ident: str) -> str:
-    """An answer without what differs from request to request."""
+    """The status and body of an answer, without the id: what must be the same for known and unknown ids."""
     return f"{answer.status} {answer.body.decode(errors='replace').replace(ident, 'ID')}"
 
 
 async def _operations(stage: Stage) -> list[tuple[str, str]]:
-    """(method, path) of the operator's routes."""
+    """(method, path) of the operator's routes, from the server's own description."""
     return [one for one in await described(stage) if one[1].startswith(("api/admin/", "metrics"))]
 
 
@@ -135,6 +136,7 @@ async def _scope(stage: Stage, means: Means) -> str:
 
 
 async def _opens(stage: Stage, key: str, **fields: Any) -> str:
+    """Opens a session with a key. Returns the code of the refusal; raises Unexpected if it is not refused."""
     async with Stage(stage.url, key) as own, own.connect() as peer:
         await peer.send(m.Open("python", peer.client, **fields))
         return await peer.error_code()
@@ -173,7 +175,7 @@ async def _socket(stage: Stage, means: Means) -> str:
         # The operator has tickets, and is told of; a key alone opens no session.
         for key in (means.mate, means.stranger, means.operator, means.scraper):
             for token in (None, own.token, key, random_id()):
-                seen = {await _knock(stage, key, one, token) for one in (opened.session, unknown)}
+                seen = {await _attach(stage, key, one, token) for one in (opened.session, unknown)}
                 if len(seen) != 1 or next(iter(seen))[::2] != ("no_session", 4404):
                     return f"{sorted(seen)}"
         async with Stage(stage.url, means.teacher) as one, one.connect(f"ws/{opened.session}") as peer:
@@ -182,8 +184,8 @@ async def _socket(stage: Stage, means: Means) -> str:
         return ALIKE if role == "watch" else f"a teacher attaches with {role}"
 
 
-async def _knock(stage: Stage, key: str, ident: str, token: str | None) -> tuple[str, str, int]:
-    """(code, words, close code) of the answer to `attach`."""
+async def _attach(stage: Stage, key: str, ident: str, token: str | None) -> tuple[str, str, int]:
+    """(code, message, close code) of the answer to `attach` with a key and a token."""
     async with Stage(stage.url, key) as own, own.connect(f"ws/{ident}") as peer:
         await peer.send(m.Attach(ident, token, peer.client))
         error = await peer.message(m.ErrorMessage)
@@ -239,10 +241,12 @@ async def _room(stage: Stage, means: Means) -> str:
 
 
 async def _chosen(stage: Stage, key: str, room: str) -> Answer:
+    """Asks for a session in a room that the caller has chosen."""
     return await asks(stage, key, "api/sessions", "POST", {"language": "python", "room": room})
 
 
 async def _codes(peer: Peer, messages: Iterable[m.ClientMessage]) -> set[str]:
+    """Sends messages that must be refused. Returns the codes of the errors."""
     found = set()
     for message in messages:
         await peer.send(message)
@@ -284,7 +288,7 @@ async def _guest(stage: Stage, means: Means) -> str:
 
 
 async def _invited(stage: Stage, opened: m.Opened) -> Any:
-    """What the owner is told of a token that it makes for a guest who may take the control."""
+    """The answer to a request of the owner for a token of a guest who may take the control."""
     wanted = {"name": "x", "role": "control", "take": True}
     path = f"api/sessions/{opened.session}/tokens"
     return (await asks(stage, opened.token, path, "POST", wanted)).document
@@ -305,9 +309,9 @@ async def _replayed(stage: Stage, means: Means) -> str:
             await asks(stage, opened.token, f"{tokens}/{told['serial']}", "DELETE")
             code = await peer.closed(5)
         near = [told["token"], told["token"][:-1] + ("A" if told["token"][-1] != "A" else "B")]
-        seen = {await _knock(stage, "", opened.session, token) for token in near}
+        seen = {await _attach(stage, "", opened.session, token) for token in near}
         # In another session, and for one that does not exist.
-        seen |= {await _knock(stage, "", one, near[0]) for one in (other.session, another(opened.session))}
+        seen |= {await _attach(stage, "", one, near[0]) for one in (other.session, another(opened.session))}
         answers = {
             _told(await asks(stage, near[0], f"api/sessions/{one}/files"), one)
             for one in (opened.session, other.session, another(opened.session))
@@ -330,7 +334,7 @@ async def _tokens(stage: Stage, means: Means) -> str:
             for where in ("api/identity", "metrics", "api/admin/overview", f"api/rooms/{means.room}/wall"):
                 if (code := (await asks(stage, token, where)).code) != "401 unauthenticated":
                     return f"{where}: {code}"
-        if (seen := await _knock(stage, "", other.session, ticket))[0] != "no_session":
+        if (seen := await _attach(stage, "", other.session, ticket))[0] != "no_session":
             return f"the ticket at another session: {seen}"
         for method, suffix, document in OF_A_SESSION:
             answer = await asks(stage, ticket, f"api/sessions/{opened.session}{suffix}", method, document)

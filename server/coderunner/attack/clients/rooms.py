@@ -1,4 +1,5 @@
-"""Rooms: a teacher's wall, words and files, for somebody who is no teacher; a hand that is another's."""
+"""Attacks on rooms: a teacher's wall, notices and files by callers who are no teachers; the raised hand of
+another."""
 
 from __future__ import annotations
 
@@ -21,7 +22,7 @@ ALIKE = "each refused, unknown rooms like others"
 
 
 def _forged() -> list[dict[str, str]]:
-    """Headers of a teacher that no server may believe."""
+    """Headers that claim to be a teacher's, none of which a server may believe."""
     tokens = [token({"alg": "none"}, TEACHER, None), token({"alg": "HS256"}, TEACHER, SECRETS[1])]
     return [
         {},
@@ -32,6 +33,7 @@ def _forged() -> list[dict[str, str]]:
 
 
 async def _answer(stage: Stage, method: str, path: str, headers: dict[str, str]) -> str:
+    """(status, code) of a request from elsewhere, as a text."""
     body = b'{"text": "x"}' if method == "POST" else b"PK\x03\x04" if method == "PUT" else None
     async with (
         aiohttp.ClientSession() as http,
@@ -49,7 +51,8 @@ async def _teaches(stage: Stage) -> bool:
 
 
 async def _refusals(stage: Stage, method: str, path: str) -> str:
-    """ALIKE, or what was answered. `path`: with `{}` for the room."""
+    """Requests `path`, which has `{}` for the room, with each forged credential. Returns ALIKE, or the first
+    answer that differs between rooms or is no refusal."""
     for headers in [{**stage.headers}, *_forged()]:
         seen = {await _answer(stage, method, path.format(room), headers) for room in ROOMS}
         if len(seen) != 1 or not seen <= {"401 unauthenticated", "403 not_allowed"}:

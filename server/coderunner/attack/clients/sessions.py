@@ -1,4 +1,4 @@
-"""Sessions: taking what is another's, and coming by more than one's own."""
+"""Attacks on sessions: access to another's, and more than one's own share."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ GROUP = Group("sessions")
 _REFUSED = "no_session, closed with 4404"
 
 
-async def _knock(stage: Stage, session: str, token: str) -> str:
+async def _attach(stage: Stage, session: str, token: str) -> str:
+    """Attaches to a session. Returns the code of the refusal and the close code, as a text."""
     async with stage.connect(f"ws/{session}") as peer:
         await peer.send(m.Attach(session, token, random_id()))
         return f"{await peer.error_code()}, closed with {await peer.closed()}"
@@ -22,7 +23,7 @@ async def _knock(stage: Stage, session: str, token: str) -> str:
 
 @GROUP.case("session-guessed", "a session, by a guessed id", _REFUSED)
 async def _guessed(stage: Stage) -> str:
-    return await _knock(stage, "coderunner-0123456789abcdef", "x" * 43)
+    return await _attach(stage, "coderunner-0123456789abcdef", "x" * 43)
 
 
 @GROUP.case("token-guessed", "a session, by its id and a guessed token", _REFUSED)
@@ -31,7 +32,7 @@ async def _token(stage: Stage) -> str:
         assert peer.opened
         # A token that differs in its last character only.
         near = peer.opened.token[:-1] + ("A" if peer.opened.token[-1] != "A" else "B")
-        seen = {await _knock(stage, peer.opened.session, token) for token in ("x" * 43, "x", near)}
+        seen = {await _attach(stage, peer.opened.session, token) for token in ("x" * 43, "x", near)}
         return " / ".join(sorted(seen))
 
 
@@ -40,7 +41,7 @@ async def _another(stage: Stage) -> str:
     async with stage.session() as one, stage.session() as two:
         assert one.opened
         assert two.opened
-        return await _knock(stage, one.opened.session, two.opened.token)
+        return await _attach(stage, one.opened.session, two.opened.token)
 
 
 @GROUP.case("session-ended", "a session that has ended, by its own token", _REFUSED)
@@ -49,7 +50,7 @@ async def _ended(stage: Stage) -> str:
         await peer.send(m.Close())
         await peer.closed()
         assert peer.opened
-        return await _knock(stage, peer.opened.session, peer.opened.token)
+        return await _attach(stage, peer.opened.session, peer.opened.token)
 
 
 @GROUP.case("doors-alike", "the answers to wrong ids and tokens, which must all be the same", "alike")
@@ -60,12 +61,12 @@ async def _alike(stage: Stage) -> str:
         assert gone.opened
         await gone.send(m.Close())
         await gone.closed()
-        doors = (
+        attempts = (
             (peer.opened.session, "x" * 43),
             (gone.opened.session, gone.opened.token),
             ("nobody-0000000000000000", peer.opened.token),
         )
-        for session, token in doors:
+        for session, token in attempts:
             async with stage.connect(f"ws/{session}") as stranger:
                 await stranger.send(m.Attach(session, token, random_id()))
                 error = await stranger.message(m.ErrorMessage)
@@ -167,6 +168,7 @@ async def _fight(stage: Stage) -> str:
 
 
 def _role(peer: Peer) -> str:
+    """The role that the client was told last; a session's opener begins with the control."""
     roles = [one.role for one in peer.messages if isinstance(one, m.Role)]
     return roles[-1] if roles else "control"
 

@@ -1,4 +1,4 @@
-"""Who has no session and no credential, a hundred at a time."""
+"""Attacks by clients without a session and a credential, a hundred at a time."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _OVER = (OSError, Unexpected, TimeoutError, asyncio.IncompleteReadError)
 
 
 def http(stage: Stage, method: str, path: str, headers: dict[str, str]) -> bytes:
-    """The head of a request."""
+    """The head of an HTTP/1.1 request. `path`: below the server's address."""
     parts = urlsplit(stage.url)
     lines = [f"{method} {parts.path}{path} HTTP/1.1", f"Host: {parts.netloc}"]
     lines += [f"{name}: {value}" for name, value in headers.items()]
@@ -35,7 +35,8 @@ def http(stage: Stage, method: str, path: str, headers: dict[str, str]) -> bytes
 
 
 async def crowd(act: Callable[[], Awaitable[str]], seconds: float) -> Counter[str]:
-    """A hundred, each again and again, for a time; how often each answer came."""
+    """Calls `act` in CROWD tasks, each repeatedly, for `seconds`. Returns how often each answer or error
+    came."""
     seen: Counter[str] = Counter()
     end = time.monotonic() + seconds
 
@@ -54,7 +55,8 @@ async def crowd(act: Callable[[], Awaitable[str]], seconds: float) -> Counter[st
 
 @contextlib.asynccontextmanager
 async def held(stage: Stage, first: bytes, *, socket: bool) -> AsyncIterator[list[raw.Raw]]:
-    """A hundred connections that have sent something and stay; those that are refused are left out."""
+    """Yields CROWD connections that have sent `first` and stay open; those that are refused are left out.
+    `socket`: whether they are WebSockets."""
     async with contextlib.AsyncExitStack() as stack:
         found = []
         for _ in range(CROWD):
@@ -66,8 +68,8 @@ async def held(stage: Stage, first: bytes, *, socket: bool) -> AsyncIterator[lis
         yield found
 
 
-async def _gone(connections: list[raw.Raw], seconds: float) -> str:
-    """Whether the server ends every one of them in time."""
+async def _all_ended(connections: list[raw.Raw], seconds: float) -> str:
+    """Whether the server closes all connections within `seconds`, as a text."""
 
     async def one(connection: raw.Raw) -> bool:
         try:
@@ -135,7 +137,7 @@ async def _unfinished(stage: Stage) -> str:
     part = raw.frame(raw.TEXT, b'{"type":"ping","t":1}') + raw.frame(raw.TEXT, b"x" * 60_000, fin=False)
     async with held(stage, part, socket=True) as connections:
         during = await served(stage)
-        return f"{await _gone(connections, 40)}, then {during}"
+        return f"{await _all_ended(connections, 40)}, then {during}"
 
 
 @GROUP.case("unfinished-heads", "sockets, by 100 requests whose head never ends", f"all ended, then {SERVED}")
@@ -144,7 +146,7 @@ async def _heads(stage: Stage) -> str:
     part = http(stage, "GET", "api/health", {})[:-2] + b"X-Filler: " + b"x" * 4000
     async with held(stage, part, socket=False) as connections:
         during = await served(stage)
-        return f"{await _gone(connections, 40)}, then {during}"
+        return f"{await _all_ended(connections, 40)}, then {during}"
 
 
 @GROUP.case(
@@ -158,7 +160,7 @@ async def _behind(stage: Stage) -> str:
             await one.status()
             await one.send(first[:-2])
         during = await served(stage)
-        return f"{await _gone(connections, 40)}, then {during}"
+        return f"{await _all_ended(connections, 40)}, then {during}"
 
 
 @GROUP.case(
@@ -176,7 +178,7 @@ async def _bodies(stage: Stage) -> str:
 
         drips = [asyncio.create_task(drip(one)) for one in connections]
         try:
-            return f"{await _gone(connections, 40)}, then {during}"
+            return f"{await _all_ended(connections, 40)}, then {during}"
         finally:
             for task in drips:
                 task.cancel()
@@ -240,7 +242,8 @@ async def _refused(stage: Stage) -> str:
 
 
 async def _without_end(stage: Stage, first: bytes, again: bytes, *, socket: bool) -> str:
-    """A hundred that begin so, and go on so until they are cut."""
+    """CROWD clients that send `first`, and then `again` until they are cut off. Returns whether a newcomer is
+    served."""
 
     async def act() -> str:
         made = raw.websocket(stage.url) if socket else raw.connect(stage.url)

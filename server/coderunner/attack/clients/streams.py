@@ -1,4 +1,4 @@
-"""Output that floods, or that nobody reads."""
+"""Attacks by output that floods, or that no client reads."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ TIMES_CALM, LEAST_MS = 20.0, 1.0  # of the same session's echo before; what coun
 
 
 def _numbers(count: int) -> bytes:
+    """The output of `_COUNT`."""
     return b"".join(b"%07d\n" % number for number in range(count))
 
 
@@ -37,7 +38,8 @@ async def _read(stage: Stage) -> str:
 
 
 async def _killed(peer: Peer, channel: int) -> str:
-    """Kills it, and says how soon the server knew that it was gone, whatever output was still on its way."""
+    """Kills a program. Returns how it ended, and how soon the server reported that, whatever output was still
+    on its way."""
     began = time.monotonic()
     await peer.send(m.Kill(channel))
     stream = peer.channel(channel)
@@ -138,6 +140,7 @@ async def _terminal_nobody(stage: Stage) -> str:
 
 
 def _over(peer: Peer) -> bool:
+    """Whether the client was told that the program in channel 1 has exited."""
     phases = [state.phase for state in peer.channel(1).states]
     phases += [view.phase for one in peer.messages if isinstance(one, m.Attached) for view in one.channels]
     return "exited" in phases
@@ -174,7 +177,8 @@ async def _beside(stage: Stage) -> str:
 
 
 async def _echo(peer: Peer, typed: int) -> float:
-    """The median of some keys' echoes on channel 2, into which so many were typed before; milliseconds."""
+    """The median of _KEYS keys' echoes on channel 2, in milliseconds. `typed`: how many keys were sent
+    before."""
     late = []
     for number in range(typed, typed + _KEYS):
         began = time.monotonic()

@@ -1,4 +1,4 @@
-"""Tokens (JWT) that are signed with the right key and wrong nevertheless, and keys that are confused."""
+"""Attacks by tokens (JWT) that are signed with the right key but have wrong claims, and by confused keys."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ HS256 = {"alg": "HS256"}
 
 
 def _good(means: Means, **more: Any) -> dict[str, Any]:
+    """Claims of an operator that the server accepts. `more`: other ones; None removes a claim."""
     now = int(time.time())
     claims = {
         "iss": means.issuer, "aud": means.audience, "sub": "attacker", "iat": now, "exp": now + 600,
@@ -29,7 +30,7 @@ def _good(means: Means, **more: Any) -> dict[str, Any]:
 
 
 async def _taken(stage: Stage, tokens: dict[str, str]) -> list[str]:
-    """The names of those that are not refused."""
+    """Which of the tokens, by their names, the server does not refuse; each with the answer."""
     found = []
     for name, one in tokens.items():
         answer = await asks(stage, one, "api/identity")

@@ -1,4 +1,4 @@
-"""The workspace over HTTP: links in the way, archives with teeth, names that bite."""
+"""Attacks on the workspace over HTTP: links in paths, hostile archives, hostile names, floods of requests."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ GROUP = Group("workspace")
 
 
 def _zip(files: dict[str, bytes]) -> bytes:
+    """A zip archive of `files` (contents by path)."""
     sink = io.BytesIO()
     with zipfile.ZipFile(sink, "w", zipfile.ZIP_DEFLATED) as whole:
         for name, data in files.items():
@@ -32,7 +33,7 @@ def _zip(files: dict[str, bytes]) -> bytes:
 
 
 def _tar(*members: tuple[str, bytes, bytes, str], mode: str = "w") -> bytes:
-    """Of (name, type, content, link)."""
+    """A tar archive of members (name, type, content, link). `mode`: as of `tarfile.open`."""
     sink = io.BytesIO()
     with tarfile.open(fileobj=sink, mode=mode) as whole:  # type: ignore[call-overload]
         for name, kind, data, link in members:
@@ -129,7 +130,7 @@ async def _stdin(stage: Stage) -> str:
 
 
 def _overlapping() -> bytes:
-    """Many entries of one and the same packed megabyte."""
+    """A zip archive of 200 entries that all point to one packed megabyte."""
     data = bytes(1 << 20)
     packed = zlib.compress(data, 9)[2:-4]
     sizes = (zlib.crc32(data), len(packed), len(data))
@@ -144,7 +145,7 @@ def _overlapping() -> bytes:
 
 
 def _endless() -> bytes:
-    """A gzip of 4 MB that unpacks to 4 GB, of a device that claims them."""
+    """A tar.gz of a device whose header claims 4 GiB of content; 64 MiB of zeros are packed behind it."""
     header = tarfile.TarInfo("zero")
     header.type, header.size = tarfile.CHRTYPE, 1 << 32
     packer = zlib.compressobj(9, wbits=31)
@@ -154,7 +155,7 @@ def _endless() -> bytes:
 
 
 def _crowd() -> bytes:
-    """A directory of 200,000 entries."""
+    """A zip archive whose directory has 200,000 entries, while its end says that it has one."""
     entry = struct.pack("<4s6H3L5H2L", b"PK\x01\x02", 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0) + b"a"
     directory = entry * 200_000
     end = struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, 1, 1, len(directory), 0, 0)
