@@ -19,8 +19,8 @@ __all__ = ["BROKEN_BOUND", "COMMANDS", "FAILED", "TRY_AGAIN", "WRONG_SETTINGS", 
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs a command, and returns the exit code. `argv`: the arguments without the program's name;
-    None: sys.argv."""
+    """Runs a command, and returns the exit code. `argv`: the arguments without the program's name; None:
+    sys.argv."""
     words = list(sys.argv[1:] if argv is None else argv)
     behind: list[str] = []
     if "run" in words and "--" in words[words.index("run") :]:  # argparse would take these for files
@@ -59,6 +59,7 @@ def _say(*lines: str) -> None:
 
 
 def _completion(arguments: argparse.Namespace) -> int:
+    """`completion`: prints a script that completes the commands in a shell. Returns the exit code."""
     import shtab  # here, as no other command needs it
 
     print(shtab.complete(make_parser(COMMANDS), shell=arguments.shell))
@@ -66,10 +67,12 @@ def _completion(arguments: argparse.Namespace) -> int:
 
 
 def _in(module: str, name: str) -> Run:
-    """A command's function, whose module is loaded only to run it: `run` needs nothing of the server."""
+    """A command's function, whose module is imported only when the command runs: `run` needs nothing of the
+    server."""
 
     def run(arguments: argparse.Namespace) -> int:
-        # The server's clients wait for it: nothing is collected while modules load.
+        # Modules allocate much and free little: without collections they load faster, and during a restart
+        # clients wait for the server.
         gc.disable()
         try:
             found: Run = getattr(importlib.import_module(f"coderunner.cli.{module}"), name)

@@ -1,4 +1,4 @@
-"""What several commands need: exit codes, the settings, the server that is meant."""
+"""What several commands need: exit codes, the settings, the address of the server."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ INTERRUPTED = 128 + signal.SIGINT  # as shells report a death by SIGINT
 
 
 def code_of(error: CodeRunnerError) -> int:
-    """The exit code of a command that this error has ended."""
+    """The exit code of a command that ended with this error."""
     if isinstance(error, UnsupportedEngine):
         return BROKEN_BOUND
     return TRY_AGAIN if isinstance(error, CannotStart) else FAILED
@@ -40,7 +40,7 @@ def load(arguments: argparse.Namespace) -> Settings:
 
 
 def env_file(arguments: argparse.Namespace) -> Path | None:
-    """The file with the settings; None if none was named and there is no default one."""
+    """The path of the file with the settings; None if none was named and the default one does not exist."""
     usual = Path(config.ENV_FILE)
     # `lexists`: a dangling link must be reported, and not treated as if there were no file.
     return arguments.env_file or (usual if os.path.lexists(usual) else None)
@@ -58,8 +58,8 @@ def named(arguments: argparse.Namespace) -> list[str]:
 
 
 def server_of(arguments: argparse.Namespace, *, own: bool = False) -> str:
-    """The server's address: `unix:` and a path, or a URL that ends with a slash. From --url or, without it
-    and if `own`, from the settings. Raises ConfigError."""
+    """The server's address: `unix:` and a path, or a URL that ends with a slash. From --url; without it, or
+    with `own`, from the settings. Raises ConfigError."""
     if arguments.url and not own:
         return str(arguments.url)
     settings = load(arguments)
@@ -71,7 +71,8 @@ def server_of(arguments: argparse.Namespace, *, own: bool = False) -> str:
 
 
 def builder_of(settings: Settings, folder: Path, *, output: bool = False) -> ImageBuilder:
-    """Who builds images. `folder`: of the languages; `output`: tell all that a build says."""
+    """The builder of the languages' images. `folder`: with the languages; `output`: report all output of a
+    build."""
     from coderunner.engine.images import ImageBuilder  # here: many commands need no SDK
 
     uids = range(settings.session_uid_base, settings.session_uid_base + settings.session_uid_count)
@@ -79,8 +80,8 @@ def builder_of(settings: Settings, folder: Path, *, output: bool = False) -> Ima
 
 
 def choose(arguments: argparse.Namespace, store: Store | None) -> None:
-    """Sets the server and the key of a command; `store`: where `login` keeps its own, None to leave them out.
-    Raises CodeRunnerError."""
+    """Sets the address and the key in `arguments`. `store`: where `login` has stored them; None to ignore
+    that. Raises CodeRunnerError."""
     from coderunner.client.credential import chosen
     from coderunner.client.refused import printable
 

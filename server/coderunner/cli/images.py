@@ -1,4 +1,4 @@
-"""`images` and `languages`: the languages and what they are made of."""
+"""`images` and `languages`: manages the languages' images, lists the languages, runs their samples."""
 
 from __future__ import annotations
 
@@ -155,7 +155,8 @@ def language_table(arguments: argparse.Namespace) -> int:
 
 
 def language_sizes(arguments: argparse.Namespace) -> int:
-    """Prints the sizes of the images that are here, as the declarations have them. Returns the exit code."""
+    """Prints the sizes of the images that exist, in the form of `languages/sizes.toml`. Returns the exit
+    code."""
     settings = load(arguments)
     declared = declarations.load(only=settings.languages)
     histories = asyncio.run(builder_of(settings, declared.folder).histories(declared.languages))

@@ -1,4 +1,4 @@
-"""The command line's parsers: all commands and their options."""
+"""The parsers of the command line: all commands and their options."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ Run = Callable[[argparse.Namespace], int]
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser without abbreviated options: some options end sessions or remove images of other servers, and
-    must not be given by accident."""
+    """A parser without abbreviated options: some options end sessions or remove the images of other servers,
+    and must not be given by accident."""
 
     def __init__(self, **fields: Any) -> None:
         super().__init__(allow_abbrev=False, **fields)
@@ -50,6 +50,7 @@ def make_parser(run: Mapping[str, Run]) -> argparse.ArgumentParser:
 
 
 def _serving(commands: Commands, run: Mapping[str, Run]) -> None:
+    """Adds `serve` and `settings`."""
     serve = commands.add_parser("serve", help="run the server")
     serve.add_argument(
         "--replace",
@@ -74,11 +75,13 @@ def _serving(commands: Commands, run: Mapping[str, Run]) -> None:
 
 
 def _verbose(parser: argparse.ArgumentParser) -> None:
+    """Adds the option `--verbose`."""
     words = "show each step of builds, and what package managers print"
     parser.add_argument("-v", "--verbose", action="store_true", help=words)
 
 
 def _remote(commands: Commands, run: Mapping[str, Run]) -> None:
+    """Adds the commands that run programs on a server: `run`, `shell` and others."""
     one = commands.add_parser(
         "run",
         help="run a program on a server; the exit code is the program's",
@@ -106,6 +109,7 @@ def _remote(commands: Commands, run: Mapping[str, Run]) -> None:
 
 
 def _sessions(commands: Commands, run: Mapping[str, Run]) -> list[Parser]:
+    """Adds `attach`, `watch` and `cp`, and returns their parsers."""
     attach = commands.add_parser("attach", help="go on with a shell that was left by ~d on a new line")
     watch = commands.add_parser("watch", help="watch a shell or program; q stops watching")
     copy = commands.add_parser("cp", help="copy files or folders to or from a session, as SESSION:PATH")
@@ -121,6 +125,7 @@ def _sessions(commands: Commands, run: Mapping[str, Run]) -> list[Parser]:
 
 
 def _batch(commands: Commands, run: Mapping[str, Run]) -> Parser:
+    """Adds `batch`, and returns its parser."""
     batch = commands.add_parser("batch", help="judge a program by many inputs; 0 if all passed, 1 if not")
     batch.add_argument("file", type=Path, metavar="FILE", help="the request of POST /api/batch; - for stdin")
     batch.add_argument("--json", action="store_true", help="print the answer as JSON")
@@ -129,6 +134,7 @@ def _batch(commands: Commands, run: Mapping[str, Run]) -> Parser:
 
 
 def _login(commands: Commands, run: Mapping[str, Run]) -> None:
+    """Adds `login` and `completion`."""
     login = commands.add_parser("login", help="keep a server and a key, which the other commands then use")
     login.add_argument("url", nargs="?", default="", metavar="URL", help="the server")
     login.add_argument("--bearer", default="", metavar="KEY", help="the key (default: it is asked for)")
@@ -144,6 +150,7 @@ def _login(commands: Commands, run: Mapping[str, Run]) -> None:
 
 
 def _server(parser: argparse.ArgumentParser) -> None:
+    """Adds the options that name a server and a credential."""
     parser.add_argument(
         "--url", default="", help="where it is (default: CODERUNNER_URL, or PORT on this machine)"
     )
@@ -151,6 +158,7 @@ def _server(parser: argparse.ArgumentParser) -> None:
 
 
 def _agents(commands: Commands, run: Mapping[str, Run]) -> None:
+    """Adds `mcp`."""
     agents = commands.add_parser(
         "mcp", help="offer sessions of a server to agents as tools (Model Context Protocol)"
     )
@@ -177,6 +185,7 @@ def _agents(commands: Commands, run: Mapping[str, Run]) -> None:
 
 
 def _operator(commands: Commands, run: Mapping[str, Run]) -> None:
+    """Adds the operator's commands: `ps`, `kill`, `notice`, `drain`, `resume`, `report`, `loadtest`."""
     added = [commands.add_parser("ps", help="list the live sessions of a server, and what they use")]
 
     kill = commands.add_parser("kill", help="end a session of a server; its users are told the reason")
@@ -192,6 +201,8 @@ def _operator(commands: Commands, run: Mapping[str, Run]) -> None:
     added.append(commands.add_parser("drain", help="take no new sessions; the live ones go on"))
     added.append(commands.add_parser("resume", help="take new sessions again"))
 
+    # The ranges of `report` and `loadtest` are those of the server (`schema.admin`), so that a wrong number
+    # is refused without a request.
     report = commands.add_parser("report", help="print what a server did each day, as CSV")
     report.add_argument(
         "--days", type=int, default=7, choices=range(1, 63), metavar="COUNT",
@@ -226,6 +237,7 @@ def _operator(commands: Commands, run: Mapping[str, Run]) -> None:
 
 
 def _images(commands: Commands, run: Mapping[str, Run]) -> None:
+    """Adds `images`."""
     images = commands.add_parser(
         "images", help="build, update, remove, list, save or load the languages' images"
     )
@@ -251,6 +263,7 @@ def _images(commands: Commands, run: Mapping[str, Run]) -> None:
 
 
 def _upkeep(commands: Commands, run: Mapping[str, Run]) -> None:
+    """Adds `files`, `engine-proxy`, `upgrade-check` and `doctor`."""
     carried = commands.add_parser("files", help="list the paths of nginx.conf, the systemd units and others")
     carried.add_argument("name", nargs="?", default="", metavar="NAME", help="print the content of this file")
     carried.set_defaults(run=run["files"])
@@ -281,6 +294,7 @@ def _upkeep(commands: Commands, run: Mapping[str, Run]) -> None:
 
 
 def _keys(commands: Commands, run: Mapping[str, Run]) -> None:
+    """Adds `keys`."""
     keys = commands.add_parser("keys", help="make, list or revoke API keys (docs/identity.md)")
     actions = keys.add_subparsers(required=True, metavar="ACTION")
     add = actions.add_parser("add", help="make a key, and print it; it is stored nowhere")
@@ -303,6 +317,7 @@ def _keys(commands: Commands, run: Mapping[str, Run]) -> None:
 
 
 def _reaper(commands: Commands, run: Mapping[str, Run]) -> None:
+    """Adds `reap`."""
     reaper = commands.add_parser(
         "reap", help="remove leftovers: containers past their deadline, networks without members"
     )
@@ -326,6 +341,7 @@ def _reaper(commands: Commands, run: Mapping[str, Run]) -> None:
 
 
 def _outside(commands: Commands, run: Mapping[str, Run]) -> None:
+    """Adds the commands that test a running server: `attack` and `bench`."""
     attack = commands.add_parser("attack", help="attack a server of your own, and check that it withstands")
     attack.add_argument(
         "names", nargs="*", metavar="NAME", help="cases, groups or patterns such as fork* (default: all)"
@@ -357,6 +373,7 @@ def _outside(commands: Commands, run: Mapping[str, Run]) -> None:
 
 
 def _languages(commands: Commands, run: Mapping[str, Run]) -> None:
+    """Adds `languages`."""
     languages = commands.add_parser("languages", help="list the languages, or run their samples")
     actions = languages.add_subparsers(required=True, metavar="ACTION")
     listing = actions.add_parser("list", help="print the name, version and title of each language")
@@ -373,6 +390,7 @@ def _languages(commands: Commands, run: Mapping[str, Run]) -> None:
 
 
 def _records(commands: Commands, run: Mapping[str, Run]) -> None:
+    """Adds `db` and `audit`."""
     db = commands.add_parser("db", help="check the database's tables, or bring them up to date")
     db.add_argument(
         "action",

@@ -1,4 +1,4 @@
-"""Commands that use a running server: programs, terminals, agents, operators, attacks, measurements."""
+"""Commands that use a running server: `run` and its like, the operator's, `mcp`, `attack`, `bench`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ def remote(arguments: argparse.Namespace) -> int:
 
 
 def _kept(arguments: argparse.Namespace, store: Store) -> Kept | None:
-    """The session that a command is for, whose server becomes the one to use. Raises CodeRunnerError."""
+    """The stored session that a command is for; None for a command that opens one. Its server becomes
+    `arguments.url` unless that is given. Raises CodeRunnerError."""
     if arguments.command == "cp":
         sides = [side for side in (arguments.source, arguments.target) if ":" in side]
         if len(sides) != 1:
@@ -58,7 +59,8 @@ def operator(arguments: argparse.Namespace) -> int:
 
 
 def mcp(arguments: argparse.Namespace) -> int:
-    """Serves agents. Returns the exit code; raises CodeRunnerError for options that do not go together."""
+    """Serves agents by the Model Context Protocol. Returns the exit code; raises CodeRunnerError for options
+    that exclude each other."""
     _, _, port = arguments.listen.rpartition(":")
     numbered = port.isascii() and port.isdigit() and int(port) < 65536
     if arguments.of_server and not arguments.listen.startswith(UNIX):
@@ -82,7 +84,7 @@ def mcp(arguments: argparse.Namespace) -> int:
 
 
 def attack(arguments: argparse.Namespace) -> int:
-    """Attacks a server. Returns the exit code."""
+    """Runs the attack suite. Returns the exit code; raises CodeRunnerError."""
     from coderunner.attack import run as attacks
 
     if server_of(arguments).startswith(UNIX):
@@ -97,7 +99,7 @@ def attack(arguments: argparse.Namespace) -> int:
 
 
 def bench(arguments: argparse.Namespace) -> int:
-    """Measures a server. Returns the exit code."""
+    """Measures a server. Returns the exit code; raises CodeRunnerError."""
     from coderunner.bench import run as measured
 
     return measured.main(

@@ -1,4 +1,4 @@
-"""`reap`: removes what servers have left behind."""
+"""`reap`: removes containers and networks that servers have left behind."""
 
 from __future__ import annotations
 
@@ -56,6 +56,7 @@ async def _end_all(engine: DockerEngine, settings: Settings) -> None:
     Raises CannotStart, CodeRunnerError."""
     state_dir, name = Path(settings.state_dir), settings.instance_name
     key = key_of(state_dir, name)
+    # A server with another STATE_DIR may have the same name and key.
     if lives(state_dir, name) or (key is not None and await lives_elsewhere(name, key, state_dir)):
         raise CannotStart(f"the server {name!r} is running; stop it first")
     identity = Identity(

@@ -1,4 +1,4 @@
-"""`db`, `audit` and `keys`: what is in the database."""
+"""`db`, `audit` and `keys`: the commands for the contents of the database."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from coderunner.cli.common import load
 
 
 def db(arguments: argparse.Namespace) -> int:
-    """Migrates or describes the database. Returns the exit code."""
+    """Checks the tables of the database, or brings them up to date. Returns the exit code."""
     settings = load(arguments)
     from coderunner.store import command  # here: wrong settings are told at once, without SQLAlchemy
 
@@ -16,7 +16,7 @@ def db(arguments: argparse.Namespace) -> int:
 
 
 def audit(arguments: argparse.Namespace) -> int:
-    """Exports or erases what the audit log has. Returns the exit code."""
+    """Exports the audit log, or exports or erases what is stored about a caller. Returns the exit code."""
     settings = load(arguments)
     from coderunner.store import command
 
@@ -24,7 +24,7 @@ def audit(arguments: argparse.Namespace) -> int:
 
 
 def keys(arguments: argparse.Namespace) -> int:
-    """Makes, lists and revokes keys. Returns the exit code."""
+    """Makes, lists or revokes API keys. Returns the exit code."""
     from coderunner.identity import command
 
     return command.run(load(arguments), arguments)

@@ -1,4 +1,4 @@
-"""`serve`, and `engine-proxy`."""
+"""`serve` and `engine-proxy`: the commands that run until they are stopped."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 def serve(arguments: argparse.Namespace) -> int:
-    """Runs the server. Returns the exit code; the process may become another server instead."""
+    """Runs the server. Returns the exit code, or replaces the process by a new server (RELOAD)."""
     settings = load(arguments)
     listens: Callable[[], None] | None = None
     if arguments.background and (listens := takeover.in_background()) is None:

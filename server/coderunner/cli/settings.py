@@ -1,4 +1,4 @@
-"""`settings`, `doctor`, `upgrade-check` and `files`: what is set, what is installed, whether it fits."""
+"""`settings`, `doctor`, `upgrade-check` and `files`: checks and documents of an installation."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from coderunner.schema.forms import UNIX
 
 
 def settings(arguments: argparse.Namespace) -> int:
-    """Checks the settings, or prints all that there are. Returns the exit code; raises ConfigError."""
+    """Checks the settings, or prints their documents. Returns the exit code; raises ConfigError."""
     if arguments.check:
         found = load(arguments)
         problems = asyncio.run(here.problems(found))
@@ -46,7 +46,7 @@ def _checked(settings: Settings, file: Path | None) -> str:
 
 
 def doctor(arguments: argparse.Namespace) -> int:
-    """Examines this machine and a server. Returns the exit code."""
+    """Checks this machine and a server. Returns the exit code."""
     from coderunner.doctor import run as checks
     from coderunner.doctor.findings import Finding
 
@@ -66,7 +66,8 @@ def doctor(arguments: argparse.Namespace) -> int:
 
 
 def upgrade_check(arguments: argparse.Namespace) -> int:
-    """Tells what this version would do to the running server's sessions. Returns the exit code."""
+    """Prints what an upgrade to this version would do to sessions, images and units. Returns the exit
+    code."""
     from coderunner import upgrade
 
     fine, lines = asyncio.run(upgrade.check(load(arguments)))
@@ -75,7 +76,8 @@ def upgrade_check(arguments: argparse.Namespace) -> int:
 
 
 def files(arguments: argparse.Namespace) -> int:
-    """Prints a file that was installed with the server, or their names. Returns the exit code."""
+    """Prints the names of the files that were installed with the server, or the content of one. Returns the
+    exit code; raises CodeRunnerError for an unknown name."""
     found = places.files()
     if not arguments.name:
         for name, path in found.items():

@@ -1,4 +1,5 @@
-"""A request for a run whose answer is had through lost connections."""
+"""Runs over HTTP (`POST /api/run`), whose requests are repeated over lost connections and restarts of the
+server."""
 
 from __future__ import annotations
 
@@ -29,9 +30,11 @@ async def languages_of(visit: Visit) -> Sequence[LanguageView]:
 
 
 async def asked(visit: Visit, path: str, document: dict[str, Any]) -> tuple[int, str]:
-    """(status, body) of the answer to a run. A server that was there is waited for, from its first silence
-    on; nothing is begun anew for that. One that takes no new sessions all that time answers so, as does one
-    that has just started and whose language is not ready soon. Raises Refused."""
+    """Posts a run, and returns (status, body) of its answer. While a server that has answered before cannot
+    be reached, or refuses new sessions (503 `draining`), the request is repeated for RECONNECT_SECONDS; while
+    it has just started and the language is not ready, for STARTING_SECONDS. After that a refusal is returned,
+    and silence raises Refused, as does a server that has never answered."""
+    # The key makes a repetition safe: the server returns the answer of the first request.
     headers, loop, begun = {"Idempotency-Key": random_id()}, asyncio.get_running_loop(), 0.0
     while True:
         answered, patience, tried = False, RECONNECT_SECONDS, loop.time()

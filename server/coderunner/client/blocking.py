@@ -1,4 +1,4 @@
-"""The client library without `async`: the same methods, which return when they are done."""
+"""The client library without `async`: the same classes, whose methods block until they are done."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ T = TypeVar("T")
 
 
 class Call(Protocol):
-    """Runs a coroutine in the library's thread, and returns its result."""
+    """Runs a coroutine in the client's thread, and returns its result."""
 
     def __call__(self, work: Coroutine[Any, Any, T], /) -> T:
-        """Raises what it raises."""
+        """Blocks until `work` is done. Raises what it raises."""
         ...
 
 
 class Program:
-    """As `program.Program`."""
+    """`program.Program` with blocking methods; iterate over it for its output."""
 
     def __init__(self, made: program.Program, call: Call) -> None:
         self._program, self._call = made, call
@@ -42,6 +42,7 @@ class Program:
                 except StopAsyncIteration:
                     return
         finally:
+            # Also when the caller leaves `for` early: an async generator has to be closed in its own loop.
             self._call(output.aclose())  # type: ignore[attr-defined]
 
     @property
@@ -71,12 +72,13 @@ class Program:
 
 
 async def _next(output: Any) -> Output:
+    """The next piece of an iterator, as a coroutine: `anext` returns an awaitable that is none."""
     found: Output = await anext(output)
     return found
 
 
 class Workspace:
-    """As `session.Workspace`."""
+    """`session.Workspace` with blocking methods."""
 
     def __init__(self, files: session.Workspace, call: Call) -> None:
         self._files, self._call = files, call
@@ -95,7 +97,7 @@ class Workspace:
 
 
 class Session:
-    """As `session.Session`, as an ordinary context manager."""
+    """`session.Session` with blocking methods, as an ordinary context manager."""
 
     def __init__(self, opened: session.Session, call: Call) -> None:
         self._session, self._call = opened, call
@@ -146,14 +148,17 @@ class Session:
 
 
 class Client:
-    """As `library.Client`, as an ordinary context manager. Its connections live in a thread of their own."""
+    """`library.Client` with blocking methods, as an ordinary context manager. Its connections live in a
+    thread of their own, which ends with the block."""
 
     def __init__(self, url: str, key: str = "") -> None:
         self._client = library.Client(url, key)
         self._loop = asyncio.new_event_loop()
+        # A daemon: a client that nobody has left does not keep the interpreter from ending.
         self._thread = threading.Thread(target=self._loop.run_forever, name="coderunner", daemon=True)
 
     def _call(self, work: Coroutine[Any, Any, T]) -> T:
+        """Runs a coroutine in the client's thread. Raises what it raises."""
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
     def __enter__(self) -> Self:

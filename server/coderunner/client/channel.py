@@ -1,4 +1,4 @@
-"""A program or shell on a channel of a session, as its caller sees it: no lost connection shows."""
+"""A program or shell on a channel of a session, whose output and input continue over lost connections."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ PIECE = 16 * 1024  # bytes of a frame of input
 
 
 class Piece(NamedTuple):
-    """Output. `end`: the offset behind it; `lost`: bytes that are missing before it, of a terminal whose
-    program printed more than is kept while the server was away."""
+    """Output. `end`: the offset behind it. `stream`: STDOUT or STDERR of `wire.journal`. `lost`: bytes that
+    are missing before it, of a terminal whose program printed more than is kept while the server was away."""
 
     end: int
     stream: int
@@ -29,10 +29,8 @@ class Piece(NamedTuple):
 
 
 class ProgramChannel:
-    """Its output in order, and input that is sent again after a lost connection.
-
-    `number`: the channel's. `start`: makes the message that begins the program.
-    """
+    """Its output in order, and input that is sent again after a lost connection. `number`: the channel's.
+    `start`: makes the message that begins the program."""
 
     def __init__(self, number: int, start: Callable[[], m.Run | m.Shell]) -> None:
         self.number, self.start = number, start
@@ -48,6 +46,7 @@ class ProgramChannel:
         self._size: m.Resize | None = None
         self._ends: int | None = None  # offset where the input ends, if it does
         self._room = asyncio.Event()
+        # `_pump` may be called by several tasks, and frames must be sent in the order of their offsets.
         self._sending = asyncio.Lock()
 
     @property
@@ -97,15 +96,16 @@ class ProgramChannel:
         await self._send(self._size)
 
     async def signal(self, name: str) -> None:
-        """Sends a signal to the program, as `INT`; none while the server is away."""
+        """Sends a signal to the program, as `INT`. None while the server is away: it must not be delivered
+        twice."""
         await self._send(m.Signal(self.number, name))
 
     async def kill(self) -> None:
-        """Ends it with all of its processes; nothing while the server is away."""
+        """Kills the program with all of its processes. Does nothing while the server is away."""
         await self._send(m.Kill(self.number))
 
     async def _pump(self) -> None:
-        """Sends what of the input was not sent on this connection."""
+        """Sends the input that was not sent on this connection, in frames of PIECE bytes."""
         async with self._sending:
             while self._peer is not None and self._sent < self._base + len(self._typed):
                 begin = self._sent - self._base
@@ -117,6 +117,7 @@ class ProgramChannel:
                 await self._send(m.Eof(self.number, self._ends))
 
     async def _send(self, message: m.ClientMessage) -> None:
+        """Sends a message on the present connection; drops it while there is none."""
         with contextlib.suppress(ConnectionError, aiohttp.ClientError):
             if self._peer is not None:
                 await self._peer.send(message)
@@ -124,8 +125,9 @@ class ProgramChannel:
     # --- what the connection tells -----------------------------------------------------------------------
 
     async def reached(self, peer: Peer, known: m.ChannelView | None) -> None:
-        """The program can be spoken to on this connection. `known`: what the server says of it, None if it
-        was begun just now."""
+        """The program can be reached on this connection: sends the terminal's size and the input that the
+        server does not have. `known`: what the server says of the channel; None if the program was begun just
+        now."""
         if known is not None:
             # The server says what it has; everything behind it is sent again.
             self._confirmed(known.input_offset)
@@ -136,21 +138,22 @@ class ProgramChannel:
         await self._pump()
 
     def left(self) -> None:
-        """The connection is lost."""
+        """Notes that the connection is lost. Input is kept for the next one."""
         self._peer = None
 
     def take(self, stream: int, data: bytes, end: int) -> None:
-        """Output has arrived, which ends at this offset."""
+        """Queues output that has arrived. `end`: the offset behind it."""
         self._queue.put_nowait(Piece(end, stream, data, self._lost))
         self._lost = 0
 
     def skip(self, gap: m.Gap) -> None:
-        """Output was lost. `restore` are the sequences that set a terminal's modes again."""
+        """Notes output that was lost, which the next piece tells. Its data are the sequences that set a
+        terminal's modes again."""
         self._lost += gap.to - gap.from_
         self.take(STDOUT, (gap.restore or "").encode(), gap.to)
 
     def look(self) -> None:
-        """Notes what else has arrived."""
+        """Applies what has arrived besides output: confirmations of input, a refusal, the program's exit."""
         self._confirmed(self.received.in_ack)
         if self.over:
             return
@@ -162,16 +165,18 @@ class ProgramChannel:
             self._end()
 
     def fail(self, why: Refused) -> None:
-        """It cannot be followed any more."""
+        """Ends the channel, as its program cannot be followed any more. `why`: raised by `output`."""
         if not self.over:
             self.failed = why
             self._end()
 
     def _end(self) -> None:
+        """Wakes up who reads output or waits for room for input."""
         self._queue.put_nowait(None)
         self._room.set()
 
     def _confirmed(self, offset: int) -> None:
+        """Drops the input below `offset`, which the server has."""
         if offset > self._base:
             del self._typed[: offset - self._base]
             self._base = offset

@@ -33,7 +33,8 @@ async def upload(rest: Rest, source: Path, target: str, step: Step) -> int:
 
 
 def divided(files: Sequence[m.File]) -> tuple[list[m.File], list[m.File]]:
-    """The files for the message of a run, and those for which it has no room, which are uploaded before."""
+    """The files to send within the message of a run, and those to upload before it, as it has no room for
+    them."""
     sent: list[m.File] = []
     large: list[m.File] = []
     room = MESSAGE_BYTES
@@ -45,7 +46,7 @@ def divided(files: Sequence[m.File]) -> tuple[list[m.File], list[m.File]]:
 
 
 def _encoded(data: bytes) -> int:
-    """Bytes of a file's content in a message."""
+    """The size of a file's content in a message, in bytes."""
     try:
         return len(json.dumps(data.decode(), ensure_ascii=False).encode())  # its ends of lines are two bytes
     except UnicodeDecodeError:
@@ -59,7 +60,8 @@ async def bring_files(rest: Rest, files: Sequence[m.File]) -> None:
 
 
 def _listed(source: Path) -> tuple[list[tuple[str, Path]], str]:
-    """The files of a folder by their paths in it, or the file itself by ""; and its own name."""
+    """(files by their paths below `source`, its own name); the path is "" if `source` is a file itself.
+    Raises Refused if there are more than MOST_FILES."""
     if not source.is_dir():
         return [("", source)], source.resolve().name
     found = [(one.relative_to(source).as_posix(), one) for one in sorted(source.rglob("*")) if one.is_file()]
@@ -85,7 +87,8 @@ async def download(rest: Rest, source: str, target: Path, step: Step) -> int:
 
 
 def _pairs(paths: list[str], source: str, target: Path) -> list[tuple[str, Path]]:
-    """The paths of what is copied, each with its place here. Raises Refused."""
+    """Each path to copy, with the place to write it to. Raises Refused if there is none, or if a place would
+    be outside of `target`."""
     inside = [path for path in paths if not source or path.startswith(source + "/")]
     within = target.is_dir()
     base = target / PurePosixPath(source).name if source and within else target
@@ -104,11 +107,13 @@ def _pairs(paths: list[str], source: str, target: Path) -> list[tuple[str, Path]
 
 
 def _write(place: Path, data: bytes) -> None:
+    """Writes a file and the folders above it. Raises OSError."""
     place.parent.mkdir(parents=True, exist_ok=True)
     place.write_bytes(data)
 
 
 def _checked(answer: Answer, name: str) -> Answer:
+    """Returns an answer that is no refusal. Raises Refused with `name` and the server's reason."""
     if answer.status < 400:
         return answer
     try:

@@ -1,4 +1,4 @@
-"""Which server a command uses, and with which key: a key is sent to the server that it was given for."""
+"""Chooses the server of a command and its key. A key is sent only to the server that it was given for."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PORTS = {"http": 80, "https": 443}
 
 
 class Chosen(NamedTuple):
-    """A server and a key; both may be "". `warning`: what the user has to know of them, or ""."""
+    """A server's address and a key; both may be "". `warning`: a text for the user, or ""."""
 
     url: str
     bearer: str
@@ -22,12 +22,10 @@ class Chosen(NamedTuple):
 
 
 def chosen(url: str, bearer: str, environment: Mapping[str, str], login: Login | None) -> Chosen:
-    """What a command uses. `url` and `bearer`: as they were typed, or ""; `login`: what `login` has kept.
-
-    A key that was typed is for the server of this command. CODERUNNER_KEY is for that of CODERUNNER_URL or,
-    without one, of `login`: another server that is named does not get it. Where neither names one, it is for
-    the server of the command.
-    """
+    """The server and the key of a command. `url`, `bearer`: as they were typed, or "". `login`: what
+    `coderunner login` has stored. A typed key is for the server of this command. CODERUNNER_KEY is for that
+    of CODERUNNER_URL or, without one, of `login`: another server that is named does not get it. Where neither
+    names one, it is for the server of the command."""
     configured = environment.get("CODERUNNER_URL", "") or (login.url if login else "")
     key = environment.get("CODERUNNER_KEY", "")
     target = url or configured
@@ -44,13 +42,13 @@ def chosen(url: str, bearer: str, environment: Mapping[str, str], login: Login |
 
 
 def same(one: str, other: str) -> bool:
-    """Whether two addresses are of one server: the same scheme, host, port and path."""
+    """Whether two addresses name one server: the same scheme, host, port, user and path."""
     return _parts(one) == _parts(other)
 
 
 def readable(url: str) -> bool:
-    """Whether others on the way can read what is sent to an address: plain HTTP to another machine. True for
-    what is no address."""
+    """Whether others on the network can read what is sent to an address: plain HTTP to another machine. True
+    for a text that is no address."""
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -65,12 +63,13 @@ def readable(url: str) -> bool:
 
 
 def _shown(url: str) -> str:
-    """An address without user and password, which are not to be shown."""
+    """An address without its user and password, for messages."""
     before, _, rest = url.rpartition("@")
     return f"{before.partition('//')[0]}//{rest}" if before else url
 
 
 def _parts(url: str) -> tuple[str, ...]:
+    """The parts of an address by which servers are compared. A text that is no address equals only itself."""
     try:
         parts = urlsplit(url)
         port = parts.port or PORTS.get(parts.scheme, 0)

@@ -1,4 +1,4 @@
-"""`coderunner cp`, `batch` and `login`: commands that run nothing in the terminal."""
+"""`coderunner cp`, `batch` and `login`: the commands that show no program in this terminal."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ Command = Callable[[Visit, argparse.Namespace], Awaitable[int]]
 
 @contextlib.contextmanager
 def progress(total: int | None, unit: str, *, shown: bool) -> Iterator[Callable[[], None]]:
-    """Yields a function that is called for each step. With `shown` a bar on standard error tells them."""
+    """Yields a function to be called after each step. With `shown` a bar on standard error shows the
+    progress. `total`: the number of steps, None if it is not known."""
     if not shown:
         yield lambda: None
         return
@@ -44,7 +45,8 @@ def progress(total: int | None, unit: str, *, shown: bool) -> Iterator[Callable[
 
 
 async def copy(visit: Visit, arguments: argparse.Namespace) -> int:
-    """`cp`: exactly one of the two places is in a session, `SESSION:PATH`."""
+    """`cp`: copies files from or to a session. Exactly one of the two places is in it, as `SESSION:PATH`.
+    Raises Refused, OSError."""
     kept: Kept = arguments.kept
     rest = Rest(visit.url, Place(kept.session, kept.token), visit.http)
     with progress(None, " files", shown=os.isatty(2)) as step:
@@ -56,10 +58,12 @@ async def copy(visit: Visit, arguments: argparse.Namespace) -> int:
 
 
 async def batch(visit: Visit, arguments: argparse.Namespace) -> int:
-    """`batch`: prints a verdict on each line, or with `--json` the whole answer. 0 if all cases passed."""
+    """`batch`: prints each verdict on a line, or with `--json` the whole answer. Returns PASSED if all cases
+    passed, else NOT_PASSED, or 128 and the number of a signal that ended it. Raises Refused, OSError."""
     document = grading.request_of(arguments.file)
     cases = document.get("cases")
     total = len(cases) if isinstance(cases, list) else 0
+    # Where the verdicts are printed on the terminal, they show the progress.
     bar = os.isatty(2) and (arguments.json or not os.isatty(1))
     with progress(total, " cases", shown=bar) as step:
 
@@ -91,7 +95,8 @@ async def batch(visit: Visit, arguments: argparse.Namespace) -> int:
 
 @contextlib.contextmanager
 def _ending(task: asyncio.Task[Any]) -> Iterator[list[int]]:
-    """Meanwhile signals that end a command cancel the task. Yields the list of those that came."""
+    """Within the block, signals that end a command cancel `task` instead. Yields a list, to which their
+    numbers are added."""
     loop, ended = asyncio.get_running_loop(), list[int]()
 
     def end(number: int) -> None:
@@ -108,8 +113,8 @@ def _ending(task: asyncio.Task[Any]) -> Iterator[list[int]]:
 
 
 def line_of(verdict: dict[str, Any]) -> str:
-    """A verdict on one line. A checker's message may repeat what the program has printed: that neither moves
-    the terminal of who grades it, nor makes a line of its own."""
+    """A verdict on one line. A checker's message may repeat what the program has printed, so characters that
+    would move the terminal or begin another line are replaced."""
     usage = verdict.get("usage") or {}
     taken = f"{usage['wall_ms']} ms" if usage.get("wall_ms") is not None else ""
     name = verdict.get("name") or str(verdict["index"])
@@ -118,7 +123,8 @@ def line_of(verdict: dict[str, Any]) -> str:
 
 
 async def login(visit: Visit, arguments: argparse.Namespace) -> int:
-    """`login`: keeps the server and the key, if the server knows that."""
+    """`login`: stores the server and the key, after the server has accepted the key. Raises Refused,
+    OSError."""
     given = arguments.bearer
     if not given and os.isatty(0):
         given = getpass.getpass(f"key for {visit.place} (empty for none): ")

@@ -1,4 +1,4 @@
-"""`coderunner batch`: a batch for graders from a file, its verdicts as they come."""
+"""`coderunner batch`: sends a batch from a file, and reports each verdict as it is made."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ CANCEL_SECONDS = 5.0  # for the request that cancels a batch
 
 
 def request_of(path: Path) -> dict[str, Any]:
-    """The request in a file, `-` for standard input. In place of `source` it may have `source_file`, a path
-    beside the file. Raises Refused, OSError."""
+    """Reads the request from a file, or from standard input if that is `-`. In place of `source` it may have
+    `source_file`, a path relative to the file. Raises Refused, OSError."""
     text = os.fdopen(0, "rb", closefd=False).read(MOST_BYTES + 1) if str(path) == "-" else path.read_bytes()
     if len(text) > MOST_BYTES:
         raise Refused(f"{path} is too much: {MOST_BYTES >> 20} MiB can be sent")
@@ -43,9 +43,11 @@ def request_of(path: Path) -> dict[str, Any]:
 async def grade(
     visit: Visit, document: dict[str, Any], told: Callable[[dict[str, Any]], None]
 ) -> dict[str, Any]:
-    """Sends a batch, and returns its answer. `told`: is called with each verdict, once. A connection that is
-    lost, or a server that restarts, is waited for; no case is run again for that. If this is cancelled, so is
-    the batch. Raises Refused."""
+    """Sends a batch, and returns its answer. `told`: is called once with each verdict. A lost connection or a
+    server that restarts is waited for, without running a case again. If this is cancelled, the batch is
+    cancelled as well. Raises Refused."""
+    # The key makes a repeated request continue the same batch; Last-Event-ID leaves out the events that have
+    # arrived.
     headers = {"Idempotency-Key": random_id(), "Accept": "text/event-stream"}
     loop, since, last, batch = asyncio.get_running_loop(), 0.0, "", ""
     while True:
@@ -78,7 +80,7 @@ async def grade(
 
 
 async def _cancel(visit: Visit, batch: str) -> None:
-    """Ends a batch that nobody waits for any more, or does nothing if that is not known, or not possible."""
+    """Cancels a batch whose id is known. Does nothing if the server does not answer in CANCEL_SECONDS."""
     with contextlib.suppress(aiohttp.ClientError, OSError, TimeoutError):
         async with asyncio.timeout(CANCEL_SECONDS):
             if batch:
@@ -86,12 +88,13 @@ async def _cancel(visit: Visit, batch: str) -> None:
 
 
 def last_id(identity: str) -> dict[str, str]:
-    """The header after which a stream of events continues."""
+    """The header by which a stream of events continues behind an event; none if `identity` is ""."""
     return {"Last-Event-ID": identity} if identity else {}
 
 
 async def _whole(visit: Visit, done: dict[str, Any]) -> dict[str, Any]:
-    """The answer with its cases; without them if it is not kept any more."""
+    """The batch's answer with its cases, which the event `done` has not; `done` itself if the server does not
+    keep the answer any more."""
     with contextlib.suppress(aiohttp.ClientError, OSError, TimeoutError, ValueError):
         status, text = await visit.get(f"api/batches/{done['id']}")
         if status == 200:

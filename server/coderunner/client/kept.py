@@ -1,7 +1,5 @@
-"""What the command line keeps for its user: the server to use with its key, and the sessions that it began.
-
-Both are in files that only their owner may read: they have keys and tokens.
-"""
+"""Files that the command line stores for its user: the server to use with its key, and the sessions that it
+began. Only their owner may read them, as they contain keys and tokens."""
 
 from __future__ import annotations
 
@@ -41,7 +39,7 @@ class Kept(Struct, frozen=True):
 
 
 class Store:
-    """The files. `environment`: names the folders, by XDG_CONFIG_HOME, XDG_STATE_HOME and HOME."""
+    """The stored files. `environment`: names their folders, by XDG_CONFIG_HOME, XDG_STATE_HOME and HOME."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         home = Path(environment.get("HOME") or "/")
@@ -57,22 +55,22 @@ class Store:
         return _read(self.login_file, Login)
 
     def log_in(self, login: Login) -> None:
-        """Keeps a server and its key. Raises OSError."""
+        """Stores a server and its key. Raises OSError."""
         _write(self.login_file, login)
 
     def log_out(self) -> None:
-        """Forgets them. Raises OSError."""
+        """Removes them. Raises OSError."""
         self.login_file.unlink(missing_ok=True)
 
     # --- sessions ----------------------------------------------------------------------------------------
 
     def keep(self, kept: Kept) -> None:
-        """Notes a session. Does nothing where that is not possible: the session goes on without it."""
+        """Stores a session. Does nothing where that is not possible, as the session works without it."""
         with contextlib.suppress(OSError):
             _write(self._sessions / f"{kept.session}.json", kept)
 
     def forget(self, session: str) -> None:
-        """Forgets a session that has ended."""
+        """Removes a session that has ended."""
         with contextlib.suppress(OSError):
             (self._sessions / f"{session}.json").unlink(missing_ok=True)
 
@@ -84,6 +82,7 @@ class Store:
         return exact[0] if exact else found[0] if len(found) == 1 and name else None
 
     def _all(self) -> list[Kept]:
+        """The stored sessions; files that cannot be read are left out."""
         found: list[Kept] = []
         with contextlib.suppress(OSError):
             for path in sorted(self._sessions.glob("*.json"))[:MAX_SESSIONS]:
@@ -95,6 +94,7 @@ class Store:
 
 
 def _read(path: Path, kind: type[K]) -> K | None:
+    """Reads a file; None if there is none. Raises OSError, and ValueError for a damaged file."""
     try:
         with path.open("rb") as file:
             data = file.read(MAX_FILE)
@@ -104,7 +104,7 @@ def _read(path: Path, kind: type[K]) -> K | None:
 
 
 def _write(path: Path, document: Struct) -> None:
-    """Replaces a file; at no time has anybody else its content."""
+    """Replaces a file atomically. From its creation on only its owner can read it."""
     path.parent.mkdir(parents=True, mode=0o700, exist_ok=True)
     descriptor, draft = tempfile.mkstemp(dir=path.parent)  # with the mode 0600
     try:

@@ -1,4 +1,4 @@
-"""A session on a server, held through lost connections and restarts of the server."""
+"""A session on a server, kept over lost connections and restarts of the server."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ HEARTBEAT = 15.0  # seconds of silence after which a connection is examined
 
 
 class Place(NamedTuple):
-    """Where a session is: its id, and its token."""
+    """The id of a session, and a token for it."""
 
     session: str
     token: str
@@ -82,7 +82,7 @@ class Line:
         return self._peer if self._peer is not None and self._peer.close_code is None else None
 
     async def begin(self, channel: ProgramChannel) -> None:
-        """Starts a program, at once or when the server is there again. Raises Refused."""
+        """Starts a program, at once or when the session can be reached again. Raises Refused."""
         async with self._starting:
             if self.failed is not None:
                 raise self.failed
@@ -92,23 +92,23 @@ class Line:
                     await self._start(self._peer, channel)
 
     async def finish(self, channel: ProgramChannel) -> None:
-        """Forgets a program that has ended."""
+        """Confirms the end of a program whose output was consumed, so that the server forgets it."""
         if self.channels.pop(channel.number, None) is not None:
             self._done[channel.number] = channel.received.end
             await channel.confirm_exit()
 
     async def send(self, message: m.ClientMessage) -> None:
-        """Sends a message of the session; nothing while the server is away."""
+        """Sends a message of the session; drops it while the server is away."""
         with contextlib.suppress(ConnectionError, aiohttp.ClientError):
             if self._peer is not None:
                 await self._peer.send(message)
 
     async def follow(self, over: Callable[[], bool]) -> None:
-        """Holds the session until `over()` is true, which is looked at when something has arrived. Then, or
-        when it raises, no program of it can be followed any more. Raises Refused."""
+        """Keeps the session connected until `over()` is true, which is checked whenever something has
+        arrived. After that, or after an error, no program of it can be followed any more. Raises Refused."""
         why = Refused("the session is over")
         try:
-            await self._hold(over)
+            await self._keep_connected(over)
         except Refused as error:
             why = error
             raise
@@ -117,7 +117,9 @@ class Line:
             for channel in self.channels.values():
                 channel.fail(why)
 
-    async def _hold(self, over: Callable[[], bool]) -> None:
+    async def _keep_connected(self, over: Callable[[], bool]) -> None:
+        """Connects again and again until `over()` is true. Raises Refused after RECONNECT_SECONDS without the
+        server."""
         loop = asyncio.get_running_loop()
         due, pause = loop.time() + RECONNECT_SECONDS, 0.1
         while not await self._attempt(over):
@@ -135,7 +137,8 @@ class Line:
     # --- a connection ------------------------------------------------------------------------------------
 
     async def _attempt(self, over: Callable[[], bool]) -> bool:
-        """One connection; True when all is over, False to try again. Raises Refused."""
+        """Uses one connection until it ends. Returns True when `over()` is true, False to try again. Raises
+        Refused."""
         path, self._why = "ws" if self.place is None else f"ws/{self.place.session}", LOST
         try:
             peer = await self._visit.connected(path, client=self._client, heartbeat=HEARTBEAT)
@@ -151,12 +154,13 @@ class Line:
                 raise Refused(f"no server answers at {self._visit.place}: {error}", retryable=True) from None
             return False
         self._there = True
+        # The channels do both: they acknowledge only what their callers have consumed.
         peer.acks = peer.keep = False
         peer.on_output, peer.on_gap = self._on_output, self._on_gap
         try:
-            return await self._converse(peer, over)
+            return await self._use(peer, over)
         except Unexpected:
-            self._look_for_end(peer)
+            self._check_end(peer)
             # Too large (RFC 6455, section 7.4.1): it would be again.
             if peer.close_code == 1009:
                 raise Refused("what was sent is more than the server takes in a message") from None
@@ -168,7 +172,10 @@ class Line:
                 channel.left()
             await peer.disconnect()
 
-    async def _converse(self, peer: Peer, over: Callable[[], bool]) -> bool:
+    async def _use(self, peer: Peer, over: Callable[[], bool]) -> bool:
+        """Opens the session or attaches to it, starts or continues its programs, and serves them until
+        `over()` is true. Returns False to try again. Raises Refused, Unexpected and errors of the
+        connection."""
         views: dict[int, m.ChannelView] = {}
         if self.place is None:
             # The nonce makes it safe to repeat: the server returns the session that it has opened for it.
@@ -181,6 +188,7 @@ class Line:
             for number, end in self._done.items():
                 peer.channel(number).start = end
             session, token = self.place
+            # A channel without a cursor is replayed from the beginning of its journal (docs/protocol.md).
             ends = {number: one.end for number, one in peer.channels.items() if one.end}
             await peer.send(m.Attach(session, token, self._client, role=self._role, cursors=ends))
             attached = await peer.wait(lambda: self._attached(peer), ANSWER_SECONDS, "answer to attach")
@@ -188,6 +196,7 @@ class Line:
                 return False  # not yet: the container has not answered a new server
             views = {one.channel: one for one in attached.channels}
             self._done = {number: end for number, end in self._done.items() if number in views}
+            # Once more, as the first confirmation may have been lost with its connection.
             for number, end in self._done.items():
                 await peer.send(m.Ack(number, end, exit=True))
         if self._known and not views.keys() & self.channels.keys():
@@ -206,6 +215,8 @@ class Line:
         return True
 
     async def _start(self, peer: Peer, channel: ProgramChannel) -> None:
+        """Uploads what the program needs, and sends the message that starts it. Raises errors of the
+        connection."""
         if self._bring is not None and self.place is not None:
             await self._bring(self.place)
         peer.channels[channel.number] = channel.received
@@ -213,23 +224,27 @@ class Line:
         await channel.reached(peer, None)
 
     def _on_output(self, frame: OutputFrame) -> None:
+        """Passes output on to its channel; that of a finished program is dropped."""
         channel = self.channels.get(frame.channel)
         if channel is not None:
             channel.take(frame.stream, frame.payload, frame.offset + len(frame.payload))
 
     def _on_gap(self, gap: m.Gap) -> None:
+        """Notes lost output of a channel."""
         channel = self.channels.get(gap.channel)
         if channel is not None:
             channel.skip(gap)
 
     def _admitted(self, peer: Peer) -> bool:
+        """Whether the session is open. Raises Refused for a refusal, and Unexpected for one of a server that
+        is starting."""
         if peer.opened is not None:
             self.opened = peer.opened
             self.place = Place(peer.opened.session, peer.opened.token)
             self._begun(self.place)
         for one in peer.messages:
             if isinstance(one, m.ErrorMessage):
-                if one.code == NOT_READY and self._starts():
+                if one.code == NOT_READY and self._may_be_starting():
                     self._why = one.message
                     raise Unexpected(one.message)
                 raise Refused(one.message, retryable=one.retryable)
@@ -238,14 +253,17 @@ class Line:
         peer.messages.clear()
         return self.place is not None
 
-    def _starts(self) -> bool:
-        """Whether the server may have just started, and look for its languages yet."""
+    def _may_be_starting(self) -> bool:
+        """Whether the server may have just started, and not have found its languages yet: for
+        STARTING_SECONDS from the first such refusal on."""
         now = asyncio.get_running_loop().time()
         if self._starting_until is None:
             self._starting_until = now + STARTING_SECONDS
         return now < self._starting_until
 
     def _attached(self, peer: Peer) -> m.Attached | m.ErrorMessage | None:
+        """The answer to `attach`: `attached`, or a retryable error; None before it. Raises Refused for
+        another error."""
         for one in peer.messages:
             # A retryable error: the server has restarted, and has not found the container yet.
             if isinstance(one, m.ErrorMessage) and not one.retryable:
@@ -256,15 +274,16 @@ class Line:
         return None
 
     def _looked(self, peer: Peer, over: Callable[[], bool]) -> bool:
-        """Looks at what came; whether all is over. Raises Refused if the session was ended."""
+        """Applies what has arrived, and returns `over()`. Raises Refused if the session was ended."""
         for channel in list(self.channels.values()):
             channel.look()
-        self._look_for_end(peer)
+        self._check_end(peer)
         peer.messages.clear()
         return over()
 
-    def _look_for_end(self, peer: Peer) -> None:
-        """Raises Refused if the server has said why it ends the session."""
+    def _check_end(self, peer: Peer) -> None:
+        """Reports notices and stopped programs to the caller. Raises Refused if the server has said why it
+        ends the session."""
         for one in peer.messages:
             if isinstance(one, m.Notice):
                 self._noticed(one.message if one.code != "operator" else f"the operator: {one.message}")

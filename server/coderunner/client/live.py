@@ -1,4 +1,4 @@
-"""One program in a session that holds it alone, followed through lost connections and restarts."""
+"""One program in a session that has no other, followed over lost connections and restarts of the server."""
 
 from __future__ import annotations
 
@@ -69,8 +69,8 @@ class Live:
         return self._line.peer is not None
 
     def begin(self) -> asyncio.Task[None]:
-        """Opens the session and starts the program, which `output` does else. Returns the task that follows
-        it, which the caller cancels if nobody reads the output to its end."""
+        """Opens the session and starts the program, unless `output` has done so. Returns the task that
+        follows it, which the caller cancels if nobody reads the output to its end."""
         if self._following is None:
             work = self._line.follow(lambda: self.channel.over)
             self._following = asyncio.create_task(work, name="live-follow")
@@ -87,7 +87,7 @@ class Live:
                     yield piece
             await following
         except Refused:
-            await following  # which may know it better
+            await following  # raises the reason why the session ended, which is more exact
             raise
         finally:
             following.cancel()

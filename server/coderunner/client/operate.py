@@ -26,7 +26,7 @@ FAILED, WRONG_USE, TRY_AGAIN = 1, 2, 75
 
 
 class Refused(Exception):
-    """The server has refused, or does not answer. `retryable`: later it may do it."""
+    """The server has refused, or does not answer. `retryable`: the same request may succeed later."""
 
     def __init__(self, message: str, *, retryable: bool = False) -> None:
         super().__init__(message)
@@ -34,8 +34,8 @@ class Refused(Exception):
 
 
 class Operator:
-    """Requests of the operator. `url`: the server's, or `unix:` and a path; `key`: the credential, "" without
-    one. An async context manager."""
+    """Requests to the operator's routes, as an async context manager. `url`: the server's address, or `unix:`
+    and a path. `key`: the credential, "" without one."""
 
     def __init__(self, url: str, key: str) -> None:
         self._place = url
@@ -54,7 +54,8 @@ class Operator:
         await self._http.close()
 
     async def text(self, method: str, path: str, body: msgspec.Struct | None = None) -> str:
-        """The text of an answer. Raises Refused."""
+        """Sends a request to a route below `/api/admin/`, and returns the text of the answer. Raises
+        Refused."""
         data = None if body is None else msgspec.json.encode(body)
         url = f"{self._url}api/admin/{path}"
         try:
@@ -76,7 +77,7 @@ class Operator:
     async def ask(
         self, kind: type[T], method: str, path: str, body: msgspec.Struct | None = None
     ) -> tuple[T, str]:
-        """An answer as its model, and as it was sent. Raises Refused."""
+        """As `text`; returns the answer as its model, and as it was sent. Raises Refused."""
         text = await self.text(method, path, body)
         try:
             return msgspec.json.decode(text, type=kind), text
@@ -104,6 +105,7 @@ def main(arguments: argparse.Namespace, url: str, key: str) -> int:
 
 
 async def _main(arguments: argparse.Namespace, url: str, key: str) -> int:
+    """Runs the command, and returns the exit code. Raises Refused, ValueError."""
     async with Operator(url, key) as operator:
         match arguments.command:
             case "ps":
@@ -119,6 +121,7 @@ async def _main(arguments: argparse.Namespace, url: str, key: str) -> int:
 
 
 async def _ps(operator: Operator, arguments: argparse.Namespace) -> None:
+    """`ps`: prints the live sessions as a table, or with `--json` as they were sent."""
     found, text = await operator.ask(a.LiveSessions, "GET", "sessions")
     if arguments.json:
         print(text)
@@ -133,7 +136,7 @@ async def _ps(operator: Operator, arguments: argparse.Namespace) -> None:
 
 
 def _row(one: a.LiveSession) -> list[str]:
-    """A session's cells. What comes from outside has no control characters here."""
+    """The cells of a session. Control characters are removed, as names come from users."""
     cpu = "?" if one.cpu_percent is None else f"{one.cpu_percent:.0f}%"
     rate = "?" if one.output_rate is None else f"{_size(one.output_rate)}/s"
     memory = "?" if one.memory_bytes is None else _size(one.memory_bytes)
@@ -144,6 +147,7 @@ def _row(one: a.LiveSession) -> list[str]:
 
 
 def _size(count: float) -> str:
+    """Bytes in short, with a suffix that is a power of 1024."""
     for unit in ("B", "K", "M"):
         if count < 1000:
             return f"{count:.0f}{unit}"
@@ -152,6 +156,7 @@ def _size(count: float) -> str:
 
 
 def _age(seconds: int) -> str:
+    """A duration as `1h02m` or `3m04s`."""
     hours, rest = divmod(seconds, 3600)
     return f"{hours}h{rest // 60:02d}m" if hours else f"{rest // 60}m{rest % 60:02d}s"
 
@@ -178,6 +183,8 @@ async def _change(operator: Operator, arguments: argparse.Namespace) -> None:
 
 
 async def _loadtest(operator: Operator, arguments: argparse.Namespace) -> int:
+    """`loadtest`: starts a load test, shows its progress until it ends, and prints the report. Returns the
+    exit code."""
     wanted = a.StartLoadTest(arguments.sessions, arguments.seconds, arguments.language)
     test, text = await operator.ask(a.LoadTest, "POST", "load-tests", wanted)
     loop, work = asyncio.get_running_loop(), asyncio.current_task()
@@ -193,7 +200,7 @@ async def _loadtest(operator: Operator, arguments: argparse.Namespace) -> int:
                 line = f"{test.progress:4.0%}  {made.sessions} sessions, {made.runs} runs"
                 line += f", {made.waiting} of {test.sessions} wait for places" * bool(made.waiting)
                 print("\r" + line.ljust(70), end="", file=sys.stderr, flush=True)
-    except asyncio.CancelledError:
+    except asyncio.CancelledError:  # by a signal: the test, which runs on the server, is ended as well
         test, text = await operator.ask(a.LoadTest, "DELETE", f"load-tests/{test.id}")
     if sys.stderr.isatty():
         print(file=sys.stderr)
@@ -202,6 +209,7 @@ async def _loadtest(operator: Operator, arguments: argparse.Namespace) -> int:
 
 
 def _report(test: a.LoadTest) -> list[str]:
+    """The lines of a load test's report."""
     made = test.figures
     lines = [f"{test.state}: {test.sessions} at one time for {test.seconds} s, {test.language}"]
     lines += [test.message] * bool(test.message)
@@ -221,6 +229,7 @@ def _as_json(text: str) -> str:
 
 
 def _numbers(row: Sequence[str]) -> list[Any]:
+    """The cells of a line of CSV, as numbers where they are any; None for an empty one."""
     found: list[Any] = []
     for cell in row:
         try:

@@ -32,10 +32,10 @@ def random_id() -> str:
 
 @dataclass(slots=True)
 class Channel:
-    """What a client has received of a channel: its output in order, with the offsets checked.
-
-    `start`: offset of the first byte of `data`. `stdout`, `stderr`: the same bytes by stream. `sent`: offset
-    of the next byte of input. `refused`: the error with which the last `run` or `shell` was refused."""
+    """What a client has received of a channel: its output in order, with the offsets checked. `start`: offset
+    of the first byte of `data`. `stdout`, `stderr`: the same bytes by stream. `in_ack`: offset below which
+    the program has the input. `sent`: offset of the next byte of input. `refused`: the error with which the
+    last `run` or `shell` was refused."""
 
     data: bytearray = field(default_factory=bytearray)
     stdout: bytearray = field(default_factory=bytearray)
@@ -73,10 +73,9 @@ REFUSALS = {
 
 
 class Peer:
-    """One WebSocket, read by a task of its own. `socket`: made with `autoclose=False`.
-
-    `acks`: whether it acknowledges what it receives. `keep`: whether output is kept, or only counted.
-    """
+    """One WebSocket, read by a task of its own. `socket`: made with `autoclose=False`. `client`: the client's
+    id, None for a random one. `acks`: whether it acknowledges what it receives. `keep`: whether output is
+    kept, or only counted."""
 
     def __init__(self, socket: aiohttp.ClientWebSocketResponse, client: str | None = None) -> None:
         self.socket = socket
@@ -107,8 +106,7 @@ class Peer:
         await self.socket.send_str(codec.encode_client(message))
 
     def cursors(self) -> dict[int, int]:
-        """What `attach` says of the channels that are known: the offset after the last byte received, by
-        channel."""
+        """The cursors for `attach`: by channel, the offset behind the last byte received."""
         self._told = frozenset(self.channels)
         return {number: one.end for number, one in self.channels.items()}
 
@@ -159,6 +157,7 @@ class Peer:
         return self.channels.setdefault(number, Channel())
 
     async def _read(self) -> None:
+        """The reader's task: handles frames until the connection ends."""
         try:
             async for frame in self.socket:
                 if frame.type is aiohttp.WSMsgType.TEXT:
@@ -177,12 +176,13 @@ class Peer:
             await self.socket.close()
 
     async def _acknowledge(self, ack: m.Ack) -> None:
-        """Sends it if the connection still takes it: what has arrived is read in any case, the close code
-        comes last."""
+        """Sends an acknowledgement. Errors are ignored: a connection that takes none may still have frames to
+        be read, and the close code comes last."""
         with contextlib.suppress(ConnectionError, aiohttp.ClientError):
             await self.send(ack)
 
     async def _message(self, message: m.ServerMessage) -> None:
+        """Applies a message to the state of the session and its channels."""
         self.messages.append(message)
         match message:
             case m.Opened():
@@ -222,6 +222,7 @@ class Peer:
                     await self._acknowledge(m.Ack(message.channel, message.offset, exit=True))
 
     async def _output(self, frame: codec.OutputFrame) -> None:
+        """Applies a frame of output, and acknowledges it."""
         one = self.channel(frame.channel)
         self._expect(frame.offset == one.end, f"output at {frame.offset} after {one.end}")
         if self.keep:
@@ -235,6 +236,7 @@ class Peer:
             await self._acknowledge(m.Ack(frame.channel, frame.offset + len(frame.payload)))
 
     def _expect(self, holds: bool, seen: str) -> None:
+        """Notes a violation of the protocol, which all further waiting reports. `seen`: what was received."""
         if not holds:
             # Only the first: after it, all later offsets are wrong, too.
             self._broken = self._broken or seen
@@ -260,6 +262,7 @@ class Peer:
             raise Unexpected(f"no {what} in {seconds:g} s; {self._last_words()}") from None
 
     def _last_words(self) -> str:
+        """The last errors and output, for the text of an exception."""
         errors = [f"{one.code}: {one.message}" for one in self.messages if isinstance(one, m.ErrorMessage)]
         errors += [f"closed: {one.reason}" for one in self.messages if isinstance(one, m.Closed)]
         shown = [f"{number}: {stream.last_line!r}" for number, stream in self.channels.items()]
@@ -330,7 +333,7 @@ class Peer:
             connection.transport.abort()
 
     def stall(self) -> None:
-        """Stops reading from the socket."""
+        """Stops reading from the socket, as a client that hangs."""
         connection = self.socket._response.connection  # noqa: SLF001
         if connection is not None and connection.transport is not None:
             connection.transport.pause_reading()

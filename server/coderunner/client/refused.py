@@ -1,4 +1,4 @@
-"""Why a server does not do what a client wants."""
+"""The exception for a server's refusals, and the texts of them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ NOT_READY = "language_not_ready"
 
 
 class Refused(Exception):
-    """Raised where a program cannot be run or followed any more. `retryable`: later it may be."""
+    """Raised where a program cannot be run or followed any more. `retryable`: the same may succeed later."""
 
     def __init__(self, message: str, *, retryable: bool = False) -> None:
         super().__init__(message)
@@ -17,14 +17,14 @@ class Refused(Exception):
 
 
 def printable(text: str) -> str:
-    """The text as it may be shown in a terminal: of what is not printable, the ends of lines remain."""
+    """The text as it may be shown in a terminal: characters that are not printable are replaced, except ends
+    of lines."""
     return "".join(c if c.isprintable() or c == "\n" else "?" for c in text)
 
 
 def refusal(place: str, status: int, text: str) -> Refused:
-    """What a server's answer other than the wanted one says, which may be a proxy's or a stranger's.
-
-    `place`: the server, as it was named."""
+    """The exception for an answer with an unwanted status, which may be a proxy's or another program's.
+    `place`: the server's address as the user named it. `text`: the body."""
     try:
         problem = json.loads(text)
         return Refused(str(problem["detail"]), retryable=bool(problem["retryable"]))

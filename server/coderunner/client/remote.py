@@ -69,6 +69,7 @@ def main(arguments: argparse.Namespace, url: str) -> int:
 
 
 def _say(text: str, *, before: str = "", after: str = "") -> None:
+    """Prints a line on standard error. `before`, `after`: around it, for a terminal in raw mode."""
     # What a server or a session's files are called may move the terminal, or set its title.
     text = printable(text)
     # Not by `print`: standard error may have been closed, and the terminal may be gone.
@@ -77,11 +78,12 @@ def _say(text: str, *, before: str = "", after: str = "") -> None:
 
 
 async def _main(arguments: argparse.Namespace, url: str) -> int:
+    """Runs the command. Returns the exit code; raises Refused and others as `main` handles them."""
     async with Visit(url, arguments.bearer) as visit:
         if arguments.command in OTHERS:
             return await OTHERS[arguments.command](visit, arguments)
         if arguments.command in ("attach", "watch"):
-            return await _again(visit, arguments)
+            return await _reattach(visit, arguments)
         if arguments.command == "shell":
             # Both: typed keys and the shown screen belong together.
             if not (os.isatty(0) and os.isatty(1)):
@@ -108,20 +110,20 @@ async def _main(arguments: argparse.Namespace, url: str) -> int:
         )  # fmt: skip
 
 
-async def _again(visit: Visit, arguments: argparse.Namespace) -> int:
-    """`attach` and `watch`: what runs in a session that another command began."""
+async def _reattach(visit: Visit, arguments: argparse.Namespace) -> int:
+    """`attach` and `watch`: shows what runs in a session that another command began."""
     kept: Kept = arguments.kept
     watches = arguments.command == "watch"
     terminals = os.isatty(0) and os.isatty(1)
     if not (watches or terminals):
         raise Refused("a session is attached to a terminal; `coderunner watch` shows it in a pipe")
 
-    def never() -> m.Shell:
+    def no_start() -> m.Shell:
         raise Refused("the session is over")
 
     place = Place(kept.session, kept.token)
     return await _follow(
-        visit, kept.language, never, terminals, store=arguments.store, place=place, watches=watches
+        visit, kept.language, no_start, terminals, store=arguments.store, place=place, watches=watches
     )
 
 
@@ -129,11 +131,13 @@ async def _again(visit: Visit, arguments: argparse.Namespace) -> int:
 
 
 def _shell(arguments: argparse.Namespace) -> m.Shell:
+    """The message that starts a shell, with the present size of the terminal."""
     cols, rows = terminal.size()
     return m.Shell(CHANNEL, cols, rows, repl=arguments.repl)
 
 
 def _run(arguments: argparse.Namespace, entry: str, files: Sequence[m.File], terminals: bool) -> m.Run:
+    """The message that starts a program. `terminals`: whether it gets a terminal, with the present size."""
     cols, rows = terminal.size() if terminals else (None, None)
     mode = "tty" if terminals else "pipe"
     return m.Run(
@@ -142,11 +146,9 @@ def _run(arguments: argparse.Namespace, entry: str, files: Sequence[m.File], ter
 
 
 def _files(arguments: argparse.Namespace) -> tuple[dict[str, bytes], str | None, bytes | None]:
-    """The files to send by their paths, the path of the one to run, and its standard input.
-
-    The path is "" if it is read from standard input; None if a folder was named. The input is None if it is
-    this command's own. Raises Refused, OSError.
-    """
+    """The files to send by their paths, the path of the one to run, and its standard input. The path is "" if
+    it is read from standard input, and None if a folder was named. The input is None if it is this command's
+    own. Raises Refused, OSError."""
     found: dict[str, bytes] = {}
     given = _content(arguments.stdin, 0) if arguments.stdin is not None else None
     entry: str | None = ""
@@ -225,6 +227,9 @@ async def _follow(
     watches: bool = False,
     bring: Callable[[Place], Awaitable[None]] | None = None,
 ) -> int:
+    """Shows a program in this terminal or pipe until it ends, or the user leaves it. `terminals`: whether it
+    has a terminal. `given`: its whole input, None for standard input. `place`: the session, None to open one.
+    `watches`: sends no input. Returns the exit code."""
     raw, last = False, ""
     suspend: Callable[[], None] | None = None
     continued: set[asyncio.Task[None]] = set()
@@ -244,7 +249,7 @@ async def _follow(
     def stopped() -> None:
         if suspend is not None:
             suspend()  # as a program that runs here: until its user's shell continues it
-            task = asyncio.create_task(_continued(live))
+            task = asyncio.create_task(_continue_program(live))
             continued.add(task)
             task.add_done_callback(continued.discard)
 
@@ -300,7 +305,8 @@ async def _follow(
     return _code(end.reason, end.code, end.signal)
 
 
-async def _continued(live: Live) -> None:
+async def _continue_program(live: Live) -> None:
+    """Continues a program that was stopped with this command."""
     await live.resize(*terminal.size())  # which may have changed meanwhile
     await live.signal("CONT")
 
@@ -373,6 +379,7 @@ async def _type(live: Live, terminals: bool, given: bytes | None, *, watches: bo
 
 
 async def _show(live: Live) -> None:
+    """Writes the program's output to standard output and standard error."""
     async with contextlib.aclosing(live.output()) as output:
         async for piece in output:
             await terminal.written(2 if piece.stream == STDERR else 1, piece.data)
@@ -418,4 +425,5 @@ async def _answer(
 
 
 def _base64(data: bytes) -> str:
+    """The bytes in base64."""
     return base64.b64encode(data).decode()

@@ -70,6 +70,7 @@ async def ask(
 
 @contextlib.asynccontextmanager
 async def _client(http: aiohttp.ClientSession | None) -> AsyncIterator[aiohttp.ClientSession]:
+    """Yields `http`, or a new session that is closed with the block."""
     if http is not None:
         yield http
         return
@@ -78,7 +79,8 @@ async def _client(http: aiohttp.ClientSession | None) -> AsyncIterator[aiohttp.C
 
 
 class Rest:
-    """Requests of a session. `url` ends with a slash; `http` is shared by them, or each has its own."""
+    """Requests of a session. `url`: the server's, with a slash at its end. `opened`: the session's id and
+    token. `http`: shared by the requests; None: a new one for each."""
 
     def __init__(self, url: str, opened: m.Opened | Place, http: aiohttp.ClientSession | None = None) -> None:
         self.url = url
@@ -89,10 +91,8 @@ class Rest:
     async def __call__(
         self, method: str, path: str = "", body: Any = None, *, document: Any = None, **headers: str
     ) -> Answer:
-        """A request of the session. `path`: what comes behind its address. `document`: a body of JSON.
-
-        Raises as `ask`.
-        """
+        """Sends a request of the session. `path`: what follows the session's address. `document`: a body,
+        sent as JSON. Raises as `ask`."""
         if document is not None:
             body = json.dumps(document).encode()
         target = f"api/sessions/{self.session}" + quote(path, safe="/?=&%")
@@ -105,5 +105,5 @@ class Rest:
         return await ask(self.url + path, method=method, body=body, headers=headers, http=self.http)
 
     async def paths(self) -> list[str]:
-        """The paths of the session's files."""
+        """The paths of the session's files. Raises as `ask`."""
         return [one["path"] for one in (await self("GET", "/files")).document["files"]]

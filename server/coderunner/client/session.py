@@ -1,4 +1,4 @@
-"""A session that its caller holds: several programs and shells in one container, and its files."""
+"""A session that its caller keeps open: several programs and shells in one container, and its files."""
 
 from __future__ import annotations
 
@@ -60,8 +60,8 @@ class Workspace:
     async def ask(
         self, method: str, path: str, body: bytes | None = None, seconds: float = RECONNECT_SECONDS
     ) -> Answer:
-        """The answer to a request that may be repeated, for `seconds` while the server is away. Raises
-        Refused."""
+        """The answer to a request that may be repeated, which is done for `seconds` while the server is away.
+        Raises Refused."""
         loop = asyncio.get_running_loop()
         due = loop.time() + seconds
         while True:
@@ -84,11 +84,9 @@ class Workspace:
 
 
 class Session:
-    """A container of one's own on a server, with its programs and files. `Client.open` opens one.
-
-    An async context manager, which ends it. A lost connection or a restart of the server does not show:
-    output, input and files go on where they were.
-    """
+    """A container of the caller's own on a server, with its programs and files, opened by `Client.open`. An
+    async context manager, which ends it. Over a lost connection or a restart of the server, output, input and
+    files continue where they were."""
 
     def __init__(
         self, visit: Visit, language: str, fields: dict[str, Any], closed: Callable[[Session], None]
@@ -126,23 +124,23 @@ class Session:
     @property
     def id(self) -> str:
         """Its id on the server."""
-        return self._is.session
+        return self._message.session
 
     @property
     def group(self) -> Group | None:
         """Its private network, for `Client.open` of others; None without one."""
-        opened = self._is
+        opened = self._message
         return Group(opened.group, opened.group_token) if opened.group and opened.group_token else None
 
     @property
     def member(self) -> str | None:
         """The host name by which the others of its group reach it."""
-        return self._is.member
+        return self._message.member
 
     @property
     def files(self) -> Workspace:
         """Its files."""
-        return Workspace(self._visit, Place(self._is.session, self._is.token))
+        return Workspace(self._visit, Place(self._message.session, self._message.token))
 
     async def run(
         self,
@@ -193,20 +191,24 @@ class Session:
                 self._visit.leave(place.session)
 
     @property
-    def _is(self) -> m.Opened:
+    def _message(self) -> m.Opened:
+        """The message `opened`. Only after `begin`."""
         assert self._line.opened is not None  # `begin` has returned
         return self._line.opened
 
     def _next(self) -> int:
+        """The number of the next channel; each is used once."""
         self._channels += 1
         return self._channels
 
     async def _started(self, number: int, message: m.Run | m.Shell, terminal: bool) -> Program:
+        """Starts a program on a channel. Raises Refused."""
         channel = ProgramChannel(number, lambda: message)
         await self._line.begin(channel)
         return Program(channel, lambda: self._output(channel), terminal=terminal)
 
     async def _output(self, channel: ProgramChannel) -> AsyncGenerator[Piece, None]:
+        """The output of a channel, whose program the server may forget afterwards."""
         async with contextlib.aclosing(channel.output()) as output:
             async for piece in output:
                 yield piece

@@ -39,8 +39,9 @@ def complete() -> None:
 
 @contextlib.contextmanager
 def raw() -> Iterator[Callable[[], None]]:
-    """The terminal passes every key on, until the block ends, however it ends. Yields a function that stops
-    this command, as Ctrl-Z stops one, and returns when it is continued; at once where no shell could."""
+    """Within the block the terminal passes every key on to the program. Its modes are restored at the end,
+    however the block ends. Yields a function that stops this command as Ctrl-Z does, and returns when it is
+    continued; at once where no shell could continue it."""
     before = termios.tcgetattr(0)
 
     def suspend() -> None:
@@ -66,14 +67,14 @@ def title(words: str) -> None:
 
 
 class Keys:
-    """Finds the escapes in what is typed: `~.` and `~d` at the beginning of a line. `~~` there is one `~`."""
+    """Finds the escapes in what is typed at the beginning of a line: `~.`, `~d`, and `~~` for one `~`."""
 
     def __init__(self) -> None:
         self._begins = True
         self._escaped = False
 
     def read(self, data: bytes) -> tuple[bytes, int]:
-        """(what is to be sent on, END or DETACH if that was typed, otherwise 0)."""
+        """(bytes to send to the program, END or DETACH if one was typed, else 0)."""
         told = bytearray()
         for byte in data:
             if self._escaped:
@@ -91,18 +92,20 @@ class Keys:
 
 
 class Input:
-    """Reads a file descriptor in a thread of its own: pipes, terminals and files alike, none of which then
-    keeps the program from ending."""
+    """Reads a file descriptor (pipe, terminal or file) in a thread of its own, which does not keep this
+    process from ending."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
         self._loop = asyncio.get_running_loop()
         self._read: asyncio.Queue[bytes] = asyncio.Queue()
+        # One piece is read ahead; what comes after it stays in the pipe or terminal.
         self._wanted = threading.Semaphore(1)
         # A daemon thread: no system call ends a read of a terminal in another thread.
         threading.Thread(target=self._work, name="input", daemon=True).start()
 
     def _work(self) -> None:
+        """The thread: reads a piece whenever one is wanted, until the end of the input."""
         # Anything but b"", which is the end.
         data = b"\0"
         while data:
@@ -126,7 +129,7 @@ class Input:
 
 
 async def written(descriptor: int, data: bytes) -> None:
-    """Writes all of it. Raises BrokenPipeError and other errors of the system."""
+    """Writes all of `data`. Raises BrokenPipeError and other errors of the system."""
     # In a daemon thread: where nobody reads, a thread of the loop's pool would keep the command from ending.
     loop = asyncio.get_running_loop()
     done: asyncio.Future[None] = loop.create_future()

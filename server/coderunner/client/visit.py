@@ -1,4 +1,5 @@
-"""Connections to a server; ends every session that was opened through them."""
+"""HTTP requests and WebSockets to a server. The sessions that were opened through them are ended with
+them."""
 
 from __future__ import annotations
 
@@ -34,10 +35,8 @@ class Starting(ConnectionError):
 
 class Visit:
     """An async context manager for connections to a server. At its end, it ends the sessions that were
-    opened.
-
-    `url`: an address, or `unix:` and the path of a socket. `bearer`: the token for all requests.
-    """
+    opened. `url`: an address, or `unix:` and the path of a socket. `bearer`: the credential for all requests,
+    "" for none."""
 
     def __init__(self, url: str, bearer: str = "") -> None:
         self.place = url  # as it was named
@@ -82,8 +81,8 @@ class Visit:
         return {"Authorization": f"Bearer {self.bearer}"} if self.bearer else {}
 
     async def connected(self, path: str = "ws", *, client: str | None = None, **fields: Any) -> Peer:
-        """Opens a WebSocket, which the caller has to close. `path`: on the server. `client`: id of the
-        client."""
+        """Opens a WebSocket, which the caller has to close. `path`: on the server. `client`: the client's id.
+        `fields`: others of aiohttp's `ws_connect`. Raises aiohttp's errors."""
         assert self._http is not None
         headers = {**self.headers, **fields.pop("headers", {})}
         fields.setdefault("protocols", (PROTOCOL,))
@@ -140,6 +139,8 @@ class Visit:
         delayed: Callable[[], None] | None,
         fields: dict[str, Any],
     ) -> Peer:
+        """Opens a session, repeating retryable refusals until `deadline` (monotonic clock). Raises
+        Unexpected."""
         while True:
             peer = await stack.enter_async_context(self.connect())
             peer.on_queued = delayed
@@ -227,6 +228,8 @@ class Visit:
                 if answer.status == 503 and NOT_READY in text:
                     raise Starting(refusal(self.place, answer.status, text))
                 raise refusal(self.place, answer.status, text)
+            # An empty line ends an event (HTML standard, server-sent events). This server sends each event's
+            # data on one line.
             name, identity, data = "", "", ""
             while line := await answer.content.readline():
                 field, _, value = line.decode().rstrip("\n").partition(": ")
@@ -241,9 +244,8 @@ class Visit:
                     name, identity, data = "", "", ""
 
     async def document(self, path: str, kind: type[T]) -> T:
-        """The answer of a route, as its model in `schema.answers`.
-
-        Raises Unexpected for an answer that is none, and aiohttp's errors."""
+        """The answer of a route, as its model in `schema.answers`. Raises Unexpected for any other answer,
+        and aiohttp's errors."""
         status, text = await self.get(path)
         if status == 200:
             with contextlib.suppress(msgspec.DecodeError):
@@ -257,10 +259,11 @@ class Visit:
     # --- ending sessions ---------------------------------------------------------------------------------
 
     def _remember(self, opened: m.Opened) -> None:
+        """Notes a session that was opened, to end it with the visit."""
         self._live[opened.session] = opened.token
 
     def own(self, place: tuple[str, str]) -> None:
-        """Ends a session, of which these are the id and the token, with the visit."""
+        """Has a session ended with the visit. `place`: its id and token."""
         self._live[place[0]] = place[1]
 
     def leave(self, session: str) -> None:
