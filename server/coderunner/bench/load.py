@@ -1,6 +1,6 @@
 """A load test: several sessions at one time, each of which runs programs and types, until the time is over.
 
-As a module it is a command, which prints its figures as a line of JSON each second:
+As a command, it prints its figures as a line of JSON each second:
 `python -m coderunner.bench.load URL SESSIONS SECONDS LANGUAGE`, with the credential in CODERUNNER_KEY.
 """
 
@@ -39,8 +39,8 @@ CHANNEL_ECHO = 1
 
 @dataclass(slots=True)
 class Measured:
-    """What was measured until now, in milliseconds. `waiting`: the users for whom the server has no place
-    yet."""
+    """What was measured until now; times in milliseconds. `waiting`: numbers of the users for whom the server
+    has no place yet."""
 
     sessions: int = 0
     runs: int = 0
@@ -52,7 +52,7 @@ class Measured:
     waiting: set[int] = field(default_factory=set)
 
     def fail(self, kind: str) -> None:
-        """Counts an error."""
+        """Counts an error by its code or kind; kinds beyond MAX_ERRORS count as `others`."""
         self.errors[kind if kind in self.errors or len(self.errors) < MAX_ERRORS else "others"] += 1
 
     def figures(self) -> LoadFigures:
@@ -70,6 +70,7 @@ class Measured:
 
 
 def _times(values: Sequence[float]) -> Times:
+    """The count and quantiles of times."""
     if not values:
         return Times(0, None, None)
     ordered = sorted(values)
@@ -81,8 +82,8 @@ def _times(values: Sequence[float]) -> Times:
 
 
 class Load:
-    """A load test. `sessions`: at one time. `seconds`: after which no session is opened. `language`: as the
-    server names it."""
+    """A load test. `sessions`: at one time. `seconds`: after which no session is opened. `language`: its name
+    on the server."""
 
     def __init__(self, visit: Visit, sessions: int, seconds: float, language: str) -> None:
         self._visit = visit
@@ -117,6 +118,7 @@ class Load:
         return self.measured.figures()
 
     async def _user(self, number: int) -> None:
+        """Opens sessions one after the other until the time is over."""
         while time.monotonic() < self._ends:
             try:
                 await self._session(number)
@@ -130,6 +132,8 @@ class Load:
                 self.measured.waiting.discard(number)
 
     async def _session(self, number: int) -> None:
+        """One session: types into a shell, then runs programs for ROUND_SECONDS. Raises Unexpected and
+        aiohttp's errors."""
         began = time.monotonic()
         waits = partial(self.measured.waiting.add, number)
         async with self._visit.session(self._language, patience=PATIENCE_SECONDS, delayed=waits) as peer:
@@ -146,7 +150,7 @@ class Load:
                     return
 
     async def _run(self, peer: Peer, number: int) -> None:
-        """Runs the language's first sample, as a new user does."""
+        """Runs the language's first sample, as a new user does. Raises Unexpected."""
         assert self._view is not None
         sample = self._view.samples[0]
         began = time.monotonic()
@@ -164,7 +168,7 @@ class Load:
         self.measured.runs += 1
 
     async def _type(self, peer: Peer) -> None:
-        """Types into a shell, and measures the echo."""
+        """Types into a shell, and measures the echo. Raises Unexpected."""
         await peer.send(m.Shell(CHANNEL_ECHO, 80, 24))
         channel = peer.channel(CHANNEL_ECHO)
         await peer.wait(lambda: channel.end or channel.refused, RUN_SECONDS, "a shell")
@@ -183,7 +187,7 @@ class Load:
 
 
 def _kind(text: str) -> str:
-    """The code of the error in an exception's text, as far as there is one."""
+    """The code of the error in an exception's text; without one, the text's beginning."""
     for part in text.replace(";", " ").split():
         if part.endswith(":") and part[:-1].replace("_", "").isalpha() and "_" in part:
             return part[:-1]
@@ -191,10 +195,12 @@ def _kind(text: str) -> str:
 
 
 def _since(began: float) -> float:
+    """Milliseconds since `began`, a time of the monotonic clock."""
     return (time.monotonic() - began) * 1000
 
 
 async def _main(url: str, sessions: int, seconds: int, language: str) -> int:
+    """Runs the test, and prints figures and errors. Returns the exit code."""
     work = asyncio.current_task()
     assert work is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, work.cancel)

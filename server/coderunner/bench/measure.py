@@ -1,4 +1,4 @@
-"""The measurements of `coderunner bench`, as a client of the server sees them."""
+"""The measurements of `coderunner bench`, made as a client of the server."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ MEGABYTES = 4  # of output per round
 MS, RATE = "ms", "MB/s"
 
 _HELLO = "print('hello')"
+# Raw mode: the program echoes each key itself, so that the figure includes the way through a program.
 _ECHO = "import os, tty\ntty.setraw(0)\nos.write(1, b'!')\nwhile True:\n    os.write(1, os.read(0, 1000))\n"
 _FLOOD = (
     "import os\n"
@@ -38,7 +39,7 @@ class Figure:
 
 
 class Client:
-    """A session in which the measured programs run one after the other, beside one that echoes keys."""
+    """A session in which programs are measured one after the other, beside one that echoes keys."""
 
     def __init__(self, visit: Visit, peer: Peer) -> None:
         self._visit = visit
@@ -67,17 +68,20 @@ class Client:
     # --- before there is a session -----------------------------------------------------------------------
 
     async def _request(self) -> list[float]:
+        """Milliseconds of an HTTP request."""
         began = time.perf_counter()
         await self._visit.get("api/ready")
         return [_since(began)]
 
     async def _connect(self) -> list[float]:
+        """Milliseconds from connecting to the message `hello`."""
         began = time.perf_counter()
         async with self._visit.connect() as peer:
             await peer.message(m.Hello)
             return [_since(began)]
 
     async def _open(self) -> list[float]:
+        """Milliseconds from `open` to `opened`, in a session of its own."""
         async with self._visit.connect() as peer:
             await peer.message(m.Hello)
             began = time.perf_counter()
@@ -92,10 +96,12 @@ class Client:
     # --- in the session ----------------------------------------------------------------------------------
 
     def _next(self) -> int:
+        """The number of the next channel; each is used once."""
         self._channel += 1
         return self._channel
 
     async def _first_byte(self) -> list[float]:
+        """Milliseconds from `run` to the first byte of output."""
         number = self._next()
         began = time.perf_counter()
         await self._peer.run(number, _HELLO)
@@ -106,6 +112,7 @@ class Client:
         return [took]
 
     async def _again(self) -> list[float]:
+        """Milliseconds from `run`, without files, to the program's end."""
         number = self._next()
         began = time.perf_counter()
         await self._peer.run(number)
@@ -113,6 +120,7 @@ class Client:
         return [_since(began)]
 
     async def _keys(self) -> list[float]:
+        """Milliseconds of KEYS keys' echoes."""
         channel, times = self._peer.channel(_ECHOING), []
         for _ in range(KEYS):
             end = channel.end
@@ -123,6 +131,7 @@ class Client:
         return times
 
     async def _flood(self, mode: str) -> list[float]:
+        """Megabytes per second of a program's output. `mode`: `tty` or `pipe`."""
         number = self._next()
         self._peer.keep = False
         try:

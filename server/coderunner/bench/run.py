@@ -67,6 +67,7 @@ async def measured(url: str, bearer: str, rounds: int, *, show: bool = True) -> 
 
 
 async def _one(figure: Figure, bar: _Bar) -> list[float]:
+    """Takes one measurement, and shows it in the progress bar."""
     bar.says(figure.title)
     values = await figure.measure()
     bar.step()
@@ -93,10 +94,12 @@ class _Bar:
             self._bar.close()
 
     def says(self, text: str) -> None:
+        """Shows what is being measured."""
         if self._bar is not None:
             self._bar.set_description_str(text)
 
     def step(self) -> None:
+        """Advances the bar by one measurement."""
         if self._bar is not None:
             self._bar.update()
 
@@ -105,7 +108,7 @@ class _Bar:
 
 
 def saved(rows: Sequence[Row], url: str) -> str:
-    """Returns the text of a baseline's file."""
+    """The text of a baseline's file. `url`: where the figures come from, for the reader."""
     found = {row.title: {"unit": row.unit, "p50": row.p50, "p99": row.p99} for row in rows}
     return json.dumps({"format": FORMAT, "url": url, "figures": found}, indent=2, ensure_ascii=False) + "\n"
 

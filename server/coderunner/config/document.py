@@ -26,6 +26,7 @@ def example_text() -> str:
 
 
 def _production_value(setting: Setting) -> str:
+    """The value of a setting in `.env.production.example`."""
     if setting.name == "APP_ENV":
         return "production"
     return setting.doc.example or setting.default_for("production")

@@ -1,4 +1,4 @@
-"""Rules between the settings of identity."""
+"""Rules between the settings of identity: which need each other, and which secrets are too weak."""
 
 from __future__ import annotations
 
@@ -38,6 +38,7 @@ _LTI = ("LTI_CLIENT_ID", "LTI_AUTH_URL", "LTI_JWKS_URL")
 
 
 def _lti(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """The settings of LTI 1.3: all of _LTI belong to LTI_ISSUER."""
     for name in _LTI:
         if values["LTI_ISSUER"] is not None and values[name] is None:
             yield name, "is required with LTI_ISSUER; the platform shows it where the tool is registered"
@@ -47,6 +48,8 @@ def _lti(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _jwt(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """The settings of tokens (JWT): a key needs an issuer and an audience, and a secret must be hard to
+    guess."""
     given = [name for name in _JWT_KEYS if values[name] is not None]
     for name in ("JWT_ISSUER", "JWT_AUDIENCE"):
         if given and values[name] is None:
@@ -57,11 +60,14 @@ def _jwt(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
                 f"has no effect without a key; write one of {', '.join(_JWT_KEYS)}, or remove the line",
             )
     secret = values["JWT_SECRET"]
+    # 32 characters: a key of HS256 must have at least 256 bits (RFC 7518, section 3.2). The output of
+    # `openssl rand -hex 32` has 64 characters, and up to 16 different ones.
     if secret is not None and (len(secret) < 32 or len(set(secret)) < 8):
         yield (
             "JWT_SECRET",
             "is too easy to guess (it needs 32 characters, at least 8 of them different); write the output"
             " of: openssl rand -hex 32",
         )
+    # Otherwise each service that signs tokens would have the operator's credential.
     if secret is not None and secret == values["ADMIN_KEY"]:
         yield "JWT_SECRET", "is the same as ADMIN_KEY; write another one: openssl rand -hex 32"

@@ -73,6 +73,7 @@ def _own_name(state_dir: str) -> str:
 
 
 def _misspelt(environ: Mapping[str, str]) -> list[str]:
+    """A problem for each variable of the environment whose name resembles a setting's."""
     long = [name for name in KNOWN if len(name) >= _SHORTEST]
     others = sorted(name for name in environ if name not in KNOWN and name not in _NOT_OURS)
     return [
@@ -83,7 +84,8 @@ def _misspelt(environ: Mapping[str, str]) -> list[str]:
 
 
 def _value(setting: Setting, given: Given | None, app_env: str, problems: list[str]) -> Any:
-    """Returns a setting's value; None if it is unset or invalid (then a problem is appended)."""
+    """The value of a setting. None if it is unset or invalid; for an invalid one a problem is appended to
+    `problems`."""
     text = given.text if given is not None else ""
     where = given.where if given is not None and text else "default"
     if not text:
@@ -99,7 +101,9 @@ def _value(setting: Setting, given: Given | None, app_env: str, problems: list[s
 
 
 class _Together:
-    """Checks the rules between settings. A value of None was invalid by itself, and is reported already."""
+    """Checks the rules between settings, and appends problems to `problems`. `values`: by name, None for one
+    that is unset or invalid by itself, which is reported already. `given`: the texts, and where they were
+    set."""
 
     def __init__(
         self, values: dict[str, Any], given: dict[str, Given], file: str, problems: list[str]
@@ -110,13 +114,16 @@ class _Together:
         self._problems = problems
 
     def _problem(self, name: str, text: str) -> None:
+        """Appends a problem of a setting, with the place where it was set."""
         given = self._given.get(name)
         self._problems.append(f"{given.where if given is not None else self._file}: {name} {text}")
 
     def _text(self, name: str) -> str:
+        """The text that a setting was given; "" without one."""
         return self._given[name].text if name in self._given else ""
 
     def _is_set(self, name: str) -> bool:
+        """Whether a setting was given a value that is not empty."""
         return self._text(name) != ""
 
     def mode(self) -> None:
@@ -149,6 +156,7 @@ class _Together:
                         f"is still the example's; write your own instead of {setting.doc.example}",
                     )
             key = values["ADMIN_KEY"]
+            # The rule of JWT_SECRET (`config.identity`).
             if key is not None and (len(key) < 32 or len(set(key)) < 8):
                 self._problem(
                     "ADMIN_KEY",
@@ -204,9 +212,11 @@ class _Together:
             )
 
     def _at_most(self, small: str, large: str) -> None:
+        """Checks that a setting is not above another one."""
         low, high = self._values[small], self._values[large]
         if low is None or high is None or low <= high:
             return
+        # The one that somebody has set is named: a default cannot be the mistake.
         if small in self._given or large not in self._given:
             self._problem(small, f"is {low}, above {large}, which is {high}; lower it or raise {large}")
         else:
@@ -229,6 +239,7 @@ class _Together:
 
 
 def _is_loopback(host: str) -> bool:
+    """Whether an address or host name is this machine's own."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -236,6 +247,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def _advice(setting: Setting) -> str:
+    """What to write for a setting that production requires."""
     if setting.doc.secret:
         return f"write {setting.name}= and the output of: openssl rand -hex 32"
     return f"write for example {setting.name}={setting.doc.example}"

@@ -18,10 +18,8 @@ SLOW = "see `journalctl -u docker`; `systemctl restart docker` ends no session w
 
 
 async def checks(settings: Settings) -> tuple[list[Finding], EngineInfo | None]:
-    """Checks the engine of the settings.
-
-    Returns the findings, and the engine's information; None if it does not answer.
-    """
+    """Checks the engine of the settings. Returns the findings, and the engine's information, None if it does
+    not answer."""
     try:
         async with DockerEngine.connect(settings.docker_host, settings.docker_cmd_timeout / 1000) as engine:
             info = await engine.info()
@@ -55,6 +53,7 @@ def promises(settings: Settings, info: EngineInfo) -> list[Finding]:
 
 
 def _cgroups(info: EngineInfo) -> Finding:
+    """Whether the engine can limit memory and processes."""
     text = f"version {info.cgroup_version}"
     # cgroup v1 cannot be delegated to an unprivileged user.
     if "name=rootless" in info.security and info.cgroup_version < 2:
@@ -66,6 +65,7 @@ def _cgroups(info: EngineInfo) -> Finding:
 
 
 def _seccomp(info: EngineInfo) -> Finding:
+    """Whether the engine filters system calls."""
     # The engine adds the name of its profile to this text.
     if any("name=seccomp" in text for text in info.security):
         return ok("seccomp", "the engine filters system calls")
@@ -76,6 +76,7 @@ def _seccomp(info: EngineInfo) -> Finding:
 
 
 def _confinement(info: EngineInfo) -> Finding:
+    """Which mandatory access control confines containers."""
     sentences = floors.unconfined(info) if floors.is_here(info) else []
     if sentences:
         return of_sentence("confinement", sentences[0])
@@ -84,6 +85,7 @@ def _confinement(info: EngineInfo) -> Finding:
 
 
 def _live_restore(info: EngineInfo) -> Finding:
+    """Whether containers survive a restart of the engine."""
     if info.live_restore:
         return ok("live-restore", "sessions outlive a restart of the engine")
     return warn(
@@ -93,6 +95,7 @@ def _live_restore(info: EngineInfo) -> Finding:
 
 
 def _runtime(settings: Settings, info: EngineInfo) -> Finding:
+    """Whether the engine has the runtime of DOCKER_RUNTIME."""
     wanted = settings.docker_runtime
     if wanted is not None and info.runtimes and wanted not in info.runtimes:
         known = ", ".join(sorted(info.runtimes))
@@ -104,6 +107,8 @@ def _runtime(settings: Settings, info: EngineInfo) -> Finding:
 
 
 def _floors(settings: Settings, info: EngineInfo) -> list[Finding]:
+    """Whether the kernel's settings limit what sessions can use; only for an engine on this machine's
+    kernel."""
     if not floors.is_here(info):
         text = f"not checked: the engine runs on another kernel ({info.kernel})"
         return [ok("kernel", text)]
@@ -115,6 +120,7 @@ def _floors(settings: Settings, info: EngineInfo) -> list[Finding]:
 
 
 async def _images(settings: Settings) -> Finding:
+    """Whether the images of all languages are built, and the disk has room for those that are not."""
     declared = declarations.load(only=settings.languages)
     uids = range(settings.session_uid_base, settings.session_uid_base + settings.session_uid_count)
     plan = await ImageBuilder(settings.docker_host, declared.folder, uids).plan(declared.demand)

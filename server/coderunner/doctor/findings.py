@@ -14,8 +14,8 @@ OK, WARN, FAIL = "ok", "warn", "fail"
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One result. `check`: name of the check. `state`: OK, WARN or FAIL. `text`: what was found.
-    `mend`: how to fix it, empty if OK."""
+    """The result of a check. `check`: its name. `state`: OK, WARN or FAIL. `text`: what was found. `mend`:
+    how to fix it; empty if OK."""
 
     check: str
     state: str
@@ -39,7 +39,7 @@ def fail(check: str, text: str, mend: str) -> Finding:
 
 
 def of_sentence(check: str, sentence: str) -> Finding:
-    """A warning made from a sentence that has its remedy after ` Fix: `, as the server's warnings do."""
+    """A warning from a sentence that has its remedy behind ` Fix: `, as the server's own warnings have."""
     text, _, mend = sentence.partition(" Fix: ")
     return warn(check, text, mend or "see docs/deployment.md")
 

@@ -49,6 +49,8 @@ def checks(settings: Settings, memory_bytes: int, disk: Path | None) -> list[Fin
 
 
 def _state(folder: Path) -> Finding:
+    """Whether this user can write to STATE_DIR, or to the folder in which it will be created, and how much
+    room is left."""
     above = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
     try:
         # Written and not only asked for by access(2): quotas and read-only mounts show only so.
@@ -68,6 +70,7 @@ def _state(folder: Path) -> Finding:
 
 
 def _port(settings: Settings) -> Finding:
+    """Whether the server can listen at its address, or does already."""
     place = settings.host if settings.host.startswith(UNIX) else f"{settings.host} port {settings.port}"
     try:
         running = lives(Path(settings.state_dir), settings.instance_name)
@@ -83,6 +86,7 @@ def _port(settings: Settings) -> Finding:
 
 
 def _memory(settings: Settings, memory_bytes: int) -> Finding:
+    """Whether the machine has enough memory for MAX_CONCURRENT_SESSIONS."""
     sessions = settings.max_concurrent_sessions
     needed = SERVER_BYTES + sessions * SESSION_BYTES
     if not memory_bytes:
@@ -95,6 +99,7 @@ def _memory(settings: Settings, memory_bytes: int) -> Finding:
 
 
 def _disk(folder: Path) -> Finding:
+    """How much room the engine's data folder has for images."""
     free = shutil.disk_usage(folder).free
     text = f"{folder} has {free / 2**30:.1f} GiB left"
     mend = "run `coderunner images prune`; `docker system df` shows what uses the space"
@@ -104,7 +109,9 @@ def _disk(folder: Path) -> Finding:
 
 
 def _descriptors(settings: Settings) -> Finding:
+    """Whether a process may open enough files for MAX_CONCURRENT_SESSIONS."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    # 256: for all that the server opens besides sessions.
     needed = settings.max_concurrent_sessions * DESCRIPTORS + 256
     if most != resource.RLIM_INFINITY and most < needed:
         text = f"a process may open {most} files, and the sessions need {needed}"
@@ -113,6 +120,7 @@ def _descriptors(settings: Settings) -> Finding:
 
 
 def _firewall(settings: Settings) -> Finding:
+    """Whether the kernel has nf_tables, which the networks of groups need."""
     if not settings.max_groups:
         return ok("firewall", "not needed: MAX_GROUPS is 0")
     try:

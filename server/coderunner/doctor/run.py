@@ -12,11 +12,9 @@ from coderunner.instance import lives
 
 
 async def examine(settings: Settings, here: str, url: str, idle: float, bearer: str) -> list[Finding]:
-    """Runs the checks of engine, machine and server, and returns their findings.
-
-    `here`: the address where the server of these settings listens. `url`: the public address; if not empty, a
-    session is opened there and kept idle for `idle` seconds. `bearer`: the token for `url`.
-    """
+    """Runs the checks of engine, machine and server, and returns their findings. `here`: the address where
+    the server of these settings listens. `url`: the public address; if not empty, a session is opened there
+    and kept idle for `idle` seconds. `bearer`: the credential for `url`."""
     found, info = await engine.checks(settings)
     disk = engine.disk_of(info) if info is not None else None
     found += machine.checks(settings, info.memory_bytes if info is not None else 0, disk)

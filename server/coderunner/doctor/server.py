@@ -102,6 +102,7 @@ async def _patient(check: str, work: Callable[[], Awaitable[list[Finding]]]) -> 
 
 
 async def _guarded(check: str, found: list[Finding], work: Any) -> None:
+    """Adds the findings of `work` to `found`; an error becomes a finding."""
     with guarded(check, found):
         try:
             found += await work
@@ -139,6 +140,7 @@ def _is_loopback(base: str) -> bool:
 
 
 def _certificate(base: str) -> Finding:
+    """Whether the server's certificate is valid, and for how long."""
     parts = urlsplit(base)
     name = parts.hostname or ""
     mend = "run `certbot renew`, then `systemctl reload nginx`"
@@ -174,6 +176,7 @@ async def _health(http: aiohttp.ClientSession, found: list[Finding]) -> str | No
 
 
 def _json(body: bytes) -> dict[str, Any]:
+    """A body as a JSON object; empty for anything else, as a proxy's error page."""
     with contextlib.suppress(orjson.JSONDecodeError):
         document = orjson.loads(body)
         return document if isinstance(document, dict) else {}
@@ -181,6 +184,7 @@ def _json(body: bytes) -> dict[str, Any]:
 
 
 async def _ready(http: aiohttp.ClientSession) -> list[Finding]:
+    """Whether the server could start a session, with its own warnings."""
     async with http.get("api/ready") as answer:
         document = _json(await answer.read())
     if not document.get("ready"):
@@ -194,6 +198,7 @@ async def _ready(http: aiohttp.ClientSession) -> list[Finding]:
 
 
 async def _address(http: aiohttp.ClientSession) -> list[Finding]:
+    """Whether the server sees the address of its clients, and does not believe what they claim."""
     # Once without and once with the headers, as only the difference shows whether they are believed.
     seen, claimed = [
         _json(await _body(http, "api/address", headers)).get("address", "")
@@ -212,6 +217,7 @@ async def _address(http: aiohttp.ClientSession) -> list[Finding]:
 
 
 async def _body(http: aiohttp.ClientSession, path: str, headers: dict[str, str]) -> bytes:
+    """The body of a response."""
     async with http.get(path, headers=headers) as answer:
         return await answer.read()
 
@@ -247,6 +253,7 @@ async def _websocket(http: aiohttp.ClientSession, language: str, idle: float) ->
 
 
 async def _visit(peer: Peer, language: str, idle: float) -> list[Finding]:
+    """Opens a session with a shell, and keeps it idle. Raises Unexpected."""
     await peer.message(m.Hello)
     began = time.monotonic()
     await peer.send(m.Open(language, peer.client, nonce=random_id()))

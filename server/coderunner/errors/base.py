@@ -6,7 +6,11 @@ from typing import ClassVar
 
 
 class CodeRunnerError(Exception):
-    """The root. `message` is for people; `code` is for programs and never changes its meaning."""
+    """The root of all errors. `message`: for people; by default the meaning of the class. `code`: for
+    programs, and never changes its meaning. `retryable`: the same request may succeed later. `close`: the
+    WebSocket close code that follows, None if the connection stays open. `channel`: the channel that it is
+    about. `retry_after_ms`: when to try again. `expected`: the offset from which input is to be sent
+    again."""
 
     code: ClassVar[str]
     retryable: ClassVar[bool] = False

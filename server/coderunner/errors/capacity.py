@@ -1,4 +1,4 @@
-"""What cannot be had at this moment, or failed in the engine or a container."""
+"""Errors for what cannot be had at this moment, or failed in the engine or a container."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a client did wrong, may not do, or asked for in vain."""
+"""Errors for a client's mistakes, and for requests that are not allowed or cannot be met."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Why a server does not start, and its own faults."""
+"""Errors by which a server does not start, and faults of its own."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ class Row:
 
 
 def leaves() -> Iterator[type[CodeRunnerError]]:
-    """All classes that have a code of their own, in the order of this file."""
+    """All classes that have a code of their own, in the order in which `errors` imports their modules."""
 
     def walk(kind: type[CodeRunnerError]) -> Iterator[type[CodeRunnerError]]:
         if "code" in vars(kind):

@@ -1,2 +1,2 @@
-"""What the operator's room needs beside the sessions: figures over time, the last records of the log, work on
+"""The parts of the operator's interface besides sessions: figures over time, the newest log records, jobs on
 images, load tests."""

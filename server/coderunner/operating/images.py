@@ -1,4 +1,4 @@
-"""Work on images that the operator starts: one job at a time, with its last lines."""
+"""Jobs on images that the operator starts: one at a time, each with the last lines of its output."""
 
 from __future__ import annotations
 
@@ -23,6 +23,8 @@ Say = Callable[[str], None]
 
 @dataclass(slots=True, eq=False)
 class _Job:
+    """A job and its state. `task`: the work, None before it has begun."""
+
     action: str
     languages: tuple[str, ...]
     id: str = field(default_factory=lambda: secrets.token_hex(6))
@@ -33,13 +35,14 @@ class _Job:
     task: asyncio.Task[Any] | None = None
 
     def view(self) -> Job:
+        """The job as it is sent to the operator."""
         return Job(
             self.id, self.action, self.languages, self.state, self.began, self.ended, tuple(self.lines)
         )
 
 
 class Jobs:
-    """The jobs of this server's life."""
+    """The jobs since the server's start, of which the last MAX_JOBS are kept."""
 
     def __init__(self) -> None:
         self._jobs: deque[_Job] = deque(maxlen=MAX_JOBS)
@@ -50,7 +53,8 @@ class Jobs:
         return tuple(one.view() for one in self._jobs)
 
     def start(self, action: str, languages: Sequence[str], work: Callable[[Say], Awaitable[None]]) -> Job:
-        """Starts a job. `work`: gets a function for its lines. Raises AlreadyRunning."""
+        """Starts a job. `work`: gets a function to be called with each line of output. Raises
+        AlreadyRunning."""
         if any(one.state == "running" for one in self._jobs):
             raise AlreadyRunning("a job on images runs already; wait for its end, or cancel it")
         job = _Job(action, tuple(languages))
@@ -59,6 +63,7 @@ class Jobs:
         return job.view()
 
     async def _run(self, job: _Job, work: Callable[[Say], Awaitable[None]]) -> None:
+        """Does the work, and notes how it ended."""
         loop = asyncio.get_running_loop()
 
         def say(line: str) -> None:  # called in the builder's thread
@@ -88,5 +93,5 @@ class Jobs:
         raise NoAddress("there is no such job")
 
     async def stop(self) -> None:
-        """Cancels what runs."""
+        """Cancels the job that runs."""
         await self._tasks.stop()

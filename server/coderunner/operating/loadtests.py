@@ -34,8 +34,8 @@ GRACE_SECONDS = 60.0  # beside the test's own time: sessions that are in the que
 
 
 class LoadTests:
-    """The tests and their reports. `file`: where these are kept. `url`: the server's, once it listens. `key`:
-    the credential, "" without one."""
+    """The tests and their reports. `file`: where the reports are stored. `url`: the server's address, once it
+    listens. `key`: the credential, "" without one."""
 
     def __init__(self, file: Path, key: str) -> None:
         self.url = ""
@@ -46,7 +46,7 @@ class LoadTests:
         self._tasks = Tasks("load tests")
 
     async def load(self) -> None:
-        """Reads the reports of earlier servers."""
+        """Reads the reports that earlier servers have stored."""
         self._tests.extend(await asyncio.to_thread(_read, self._file))
 
     def all(self) -> tuple[LoadTest, ...]:
@@ -86,6 +86,7 @@ class LoadTests:
         return test
 
     def _change(self, id: str, **news: Any) -> LoadTest:
+        """Replaces fields of a test. Raises NoAddress."""
         for index, test in enumerate(self._tests):
             if test.id == id:
                 self._tests[index] = replace(test, **news)
@@ -93,6 +94,7 @@ class LoadTests:
         raise NoAddress("there is no such load test")
 
     async def _run(self, test: LoadTest) -> None:
+        """Follows a test's process to its end, and stores the report."""
         loop = asyncio.get_running_loop()
 
         def told(line: bytes) -> None:
@@ -119,7 +121,8 @@ class LoadTests:
         await self._keep()
 
     def _process(self, test: LoadTest, loop: asyncio.AbstractEventLoop, told: Any) -> tuple[int, str]:
-        """Runs the process in this thread; returns its exit code, and its last words. Raises OSError."""
+        """Runs the process in the present thread. `told`: called in the loop with each line of figures.
+        Returns the exit code, and the last other line, which says what failed. Raises OSError."""
         process = subprocess.Popen(
             [sys.executable, "-m", "coderunner.bench.load", self.url, str(test.sessions), str(test.seconds),
              test.language],
@@ -128,6 +131,7 @@ class LoadTests:
             env={**os.environ, "CODERUNNER_KEY": self._key, "PYTHONPATH": os.pathsep.join(sys.path)},
         )  # fmt: skip
         self._processes[test.id] = process
+        # It may have been cancelled before it was in `_processes`, where `cancel` looks for it.
         if self.one(test.id).state != "running":
             process.terminate()
         limit = threading.Timer(test.seconds + GRACE_SECONDS, process.kill)
@@ -149,13 +153,14 @@ class LoadTests:
                 process.stdout.close()
 
     async def _keep(self) -> None:
+        """Stores the reports; an error is logged."""
         try:
             await asyncio.to_thread(_write, self._file, msgspec.json.encode(list(self._tests)))
         except OSError as error:
             log.warning("the load test's report is not kept", extra=fields(why=str(error)))
 
     async def stop(self) -> None:
-        """Ends what runs."""
+        """Ends the tests that run."""
         for process in self._processes.values():
             process.terminate()
         await self._tasks.finish(STOP_SECONDS)
@@ -163,6 +168,7 @@ class LoadTests:
 
 
 def _read(file: Path) -> list[LoadTest]:
+    """The stored reports; none if the file is missing or damaged."""
     try:
         with file.open("rb") as kept:
             found = msgspec.json.decode(kept.read(MAX_FILE), type=list[LoadTest])
@@ -176,6 +182,7 @@ def _read(file: Path) -> list[LoadTest]:
 
 
 def _write(file: Path, data: bytes) -> None:
+    """Replaces the file atomically. Raises OSError."""
     draft = file.with_name(file.name + ".new")
     with open(draft, "wb", opener=lambda path, flags: os.open(path, flags | os.O_CLOEXEC, 0o600)) as kept:
         kept.write(data)

@@ -1,4 +1,4 @@
-"""The last records of the log, in memory, for the operator."""
+"""The newest records of the log, kept in memory for the operator."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ OVERHEAD = 400  # bytes of memory for a record, beside its texts
 
 
 class Records(logging.Handler):
-    """A handler that keeps the newest records. Secrets are masked, as in the log itself."""
+    """A logging handler that keeps the newest records. `most`: bytes of all together. Secrets are masked, as
+    in the log itself."""
 
     def __init__(self, most: int = MAX_BYTES) -> None:
         super().__init__()
@@ -25,8 +26,8 @@ class Records(logging.Handler):
         self._last = 0
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keeps a record, and drops the oldest ones where they are too many. Called with the handler's
-        lock."""
+        """Keeps a record, and drops the oldest ones beyond `most` bytes. `logging` calls it with the
+        handler's lock held."""
         try:
             head, values = parts_of(record)
             told = as_json(values)[:MAX_RECORD] if values else ""
@@ -44,9 +45,10 @@ class Records(logging.Handler):
             self._bytes -= self._kept.popleft()[1]
 
     def find(self, level: str, text: str, after: int, limit: int) -> Log:
-        """The newest records that fit, in their order. The arguments are as those of `LogQuery`."""
+        """The newest records that match, in their order. The arguments are those of `LogQuery`."""
         least, text = LEVELS.index(level), text.casefold()
         found: list[LogRecord] = []
+        # Only for the copy: records are logged by several threads, which must not wait for the search.
         self.acquire()
         try:
             last, kept = self._last, [one for one, _ in self._kept]

@@ -1,1 +1,1 @@
-"""The languages' samples as their self-test, run through a whole server as anybody would."""
+"""Tests the languages' images by running their samples on a running server, as a client."""

@@ -81,6 +81,8 @@ async def perform(visit: Visit, language: Language, sample: Sample, files: Mappi
 
 
 async def _run(peer: Peer, sample: Sample, files: Mapping[str, bytes], seen: _Seen) -> Channel:
+    """Runs a sample, and collects its output in `seen`. Raises Unexpected."""
+
     def keep(frame: codec.OutputFrame) -> None:
         (seen.stdout if frame.stream == STDOUT else seen.stderr).extend(frame.payload)
 
@@ -96,7 +98,7 @@ async def _run(peer: Peer, sample: Sample, files: Mapping[str, bytes], seen: _Se
 
 
 async def _lacks(peer: Peer, path: str) -> bool:
-    """Whether the image has no such file, as the session's shell says."""
+    """Whether the image has no file at `path`, found out by the session's shell. Raises Unexpected."""
     await peer.send(m.Shell(SHELL_CHANNEL, 80, 24))
     await _told_in_terminal(peer, "$ ", 0, SHELL_CHANNEL)
     await peer.input(SHELL_CHANNEL, LOOK_TEXT.format(path).encode())
@@ -148,6 +150,7 @@ async def _told_in_terminal(peer: Peer, text: str, start: int, channel: int = CH
 
 
 def _expectation(sample: Sample) -> str:
+    """The expected result, for the table."""
     parts = [sample.expect_reason]
     if sample.expect_code is not None:
         parts.append(str(sample.expect_code))
@@ -157,6 +160,7 @@ def _expectation(sample: Sample) -> str:
 
 
 def _told(seen: _Seen, sample: Sample) -> str:
+    """The seen result in the same form as `_expectation`."""
     assert seen.end is not None
     parts = [seen.end.reason]
     if seen.end.code is not None:
@@ -175,6 +179,7 @@ def _compares_output(sample: Sample) -> bool:
 
 
 def _holds(seen: _Seen, sample: Sample) -> bool:
+    """Whether the result is as declared."""
     assert seen.end is not None
     return (
         seen.end.reason == sample.expect_reason
@@ -186,6 +191,7 @@ def _holds(seen: _Seen, sample: Sample) -> bool:
 
 
 def _complaint(language: Language, sample: Sample, got: str, seen: _Seen) -> str:
+    """What differs from the declaration, with the end of the output."""
     text = f"{language.name}/{sample.name}: expected {_expectation(sample)}, seen {got}"
     if seen.end is not None and seen.end.limits_hit:
         text += f", limits hit: {', '.join(seen.end.limits_hit)}"
@@ -269,6 +275,7 @@ def row(outcome: Outcome) -> str:
 
 
 def _cells(texts: Iterable[str]) -> str:
+    """The texts as cells of the table."""
     return "  ".join(cut(" ".join(text.split()), width) for text, width in zip(texts, _WIDTHS, strict=True))
 
 
@@ -294,6 +301,7 @@ def main(url: str, bearer: str, declared: Declarations, names: Sequence[str]) ->
 
 
 async def _main(url: str, bearer: str, declared: Declarations, names: Sequence[str]) -> int:
+    """Runs the samples, and prints the table and the complaints. Returns the exit code. Raises Unexpected."""
     began = time.monotonic()
     found: list[Outcome] = []
     async with Visit(url, bearer) as visit:
