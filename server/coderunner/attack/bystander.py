@@ -39,6 +39,7 @@ async def _type(stage: Stage) -> None:
     typed: list[float] = []  # when each key was sent, by its offset in the input
 
     def on_output(frame: OutputFrame) -> None:
+        """Prints the latency of each key that a frame echoes."""
         now = time.monotonic()
         # The echo has exactly the keys' bytes, so an offset tells which key it belongs to.
         for number in range(frame.offset - READY, frame.offset - READY + len(frame.payload)):

@@ -41,6 +41,7 @@ class Group:
         """A decorator that makes a function the script of a case. `expected`: its outcomes."""
 
         def add(script: Script) -> Script:
+            """Adds the case, and returns the script unchanged."""
             self.add(name, attacks, script, *expected)
             return script
 

@@ -57,6 +57,7 @@ def lent(script: Lent) -> Script:
 
     @functools.wraps(script)
     async def tried(stage: Stage) -> str:
+        """The case's script with the means, or the outcome that there are none."""
         return MISSING if stage.means is None else await script(stage, stage.means)
 
     return tried

@@ -206,6 +206,7 @@ async def _main(url: str, sessions: int, seconds: int, language: str) -> int:
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, work.cancel)
 
     def told(progress: float, figures: LoadFigures) -> None:
+        """Prints the figures as a line of JSON, in the form of the operator's LoadTest."""
         test = LoadTest("", "running", sessions, seconds, language, 0.0, None, progress, "", figures)
         sys.stdout.buffer.write(msgspec.json.encode(test) + b"\n")
         sys.stdout.buffer.flush()

@@ -71,6 +71,7 @@ def _in(module: str, name: str) -> Run:
     server."""
 
     def run(arguments: argparse.Namespace) -> int:
+        """Imports the module, and runs the command."""
         # Modules allocate much and free little: without collections they load faster, and during a restart
         # clients wait for the server.
         gc.disable()

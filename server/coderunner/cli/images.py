@@ -34,6 +34,7 @@ def images(arguments: argparse.Namespace) -> int:
     state = bars.Look(0, len(declared.demand))
 
     def say(line: str) -> None:
+        """Reports a line of a build: with --verbose all of them, otherwise the steps."""
         nonlocal state
         if arguments.verbose or not is_detail(line):
             tell(f"  {line}")
@@ -42,12 +43,14 @@ def images(arguments: argparse.Namespace) -> int:
             state = replace(state, builds=(now,))
 
     def tell(line: str) -> None:
+        """Prints a line, above the bars if there are any."""
         if lines is not None and sys.stdout.isatty():
             lines.write(line + "\n")  # above what is drawn on the same terminal
         else:
             print(line, flush=True)
 
     async def work() -> None:
+        """Does what `arguments.action` names. Raises CodeRunnerError."""
         nonlocal state
         if arguments.action in ("save", "load"):
             await _carry(arguments, builder, declared.demand, say)

@@ -32,6 +32,7 @@ def reap(arguments: argparse.Namespace) -> int:
     name = settings.instance_name
 
     async def work() -> None:
+        """Removes the leftovers, and prints how many. Raises CodeRunnerError."""
         async with DockerEngine.connect(settings.docker_host, settings.docker_cmd_timeout / 1000) as engine:
             lost = 0
             if arguments.all:

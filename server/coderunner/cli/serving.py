@@ -42,6 +42,7 @@ def serve(arguments: argparse.Namespace) -> int:
     tracing.begin_tracing(os.environ, settings.instance_name, coderunner.__version__)
 
     def announce(url: str) -> None:
+        """Called once the server listens: prints its address, and releases the shell with --background."""
         if not settings.production:
             by = "Ctrl-C" if listens is None else f"kill -INT {os.getpid()}"
             print(f"\n  CodeRunner is at {url}\n  Stop it with {by}.\n", flush=True)

@@ -51,6 +51,7 @@ def doctor(arguments: argparse.Namespace) -> int:
     from coderunner.doctor.findings import Finding
 
     async def work() -> list[Finding]:
+        """All findings; with wrong settings only these, as nothing else can be checked."""
         try:
             settings = load(arguments)
         except ConfigError as error:

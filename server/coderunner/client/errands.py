@@ -68,6 +68,7 @@ async def batch(visit: Visit, arguments: argparse.Namespace) -> int:
     with progress(total, " cases", shown=bar) as step:
 
         def told(verdict: dict[str, Any]) -> None:
+            """Prints a verdict as it comes."""
             step()
             if not arguments.json:
                 print(line_of(verdict), flush=True)
@@ -100,6 +101,7 @@ def _ending(task: asyncio.Task[Any]) -> Iterator[list[int]]:
     loop, ended = asyncio.get_running_loop(), list[int]()
 
     def end(number: int) -> None:
+        """A signal: notes its number, and cancels the task."""
         ended.append(number)
         task.cancel()
 

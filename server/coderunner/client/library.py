@@ -102,11 +102,13 @@ class Client:
         message = run_message(CHANNEL, sent, entry, args, env, None, terminal)
 
         async def bring(place: Place) -> None:
+            """Uploads the files for which the message has no room."""
             await bring_files(Rest(self._visit.url, place, self._visit.http), large)
 
         live = Live(self._visit, language, lambda: message, bring=bring if large else None)
 
         def begin() -> None:
+            """Begins the program; its task ends with this client."""
             task = live.begin()
             self._following.add(task)
             task.add_done_callback(self._following.discard)

@@ -235,6 +235,8 @@ async def _follow(
     continued: set[asyncio.Task[None]] = set()
 
     def told(words: str) -> None:
+        """Shows the state of the connection: in the window's title while the terminal is in raw mode, else on
+        standard error."""
         nonlocal last
         if words and not raw and words != last:
             _say(words)
@@ -247,6 +249,7 @@ async def _follow(
         _say(words.replace("\n", " "), before="\r\n" if raw else "", after="\r" if raw else "")
 
     def stopped() -> None:
+        """The program was stopped in its terminal, as by Ctrl-Z: stops this command, too."""
         if suspend is not None:
             suspend()  # as a program that runs here: until its user's shell continues it
             task = asyncio.create_task(_continue_program(live))
@@ -254,6 +257,7 @@ async def _follow(
             task.add_done_callback(continued.discard)
 
     def begun(found: Place) -> None:
+        """Stores the session's token, with which `attach` and `watch` find it."""
         store.keep(Kept(found.session, found.token, visit.place, language))
 
     role = "watch" if watches else None
@@ -319,6 +323,7 @@ def _signals(live: Live, terminals: bool, ended: list[int]) -> Callable[[], None
     tasks: set[asyncio.Task[None]] = set()
 
     def stop(number: int) -> None:
+        """A signal that ends this command."""
         ended.append(number)
         work.cancel()
 
@@ -328,6 +333,7 @@ def _signals(live: Live, terminals: bool, ended: list[int]) -> Callable[[], None
         task.add_done_callback(tasks.discard)
 
     def interrupt() -> None:
+        """Ctrl-C, which is for the program where it can be reached."""
         if live.reachable:
             later(live.signal("INT"))
         else:  # in the queue, or the server is away

@@ -45,6 +45,8 @@ def raw() -> Iterator[Callable[[], None]]:
     before = termios.tcgetattr(0)
 
     def suspend() -> None:
+        """Stops this process with the terminal in its former modes, and sets them again when it is
+        continued."""
         with contextlib.suppress(termios.error):
             termios.tcsetattr(0, termios.TCSANOW, before)
             # Its default action, which the kernel leaves out in an orphaned process group (signal(7)).
@@ -139,6 +141,7 @@ async def written(descriptor: int, data: bytes) -> None:
             done.set_exception(error) if error else done.set_result(None)
 
     def work() -> None:
+        """The thread: writes, and reports the end or the error to the loop."""
         error = None
         try:
             rest = memoryview(data)

@@ -23,6 +23,7 @@ def leaves() -> Iterator[type[CodeRunnerError]]:
     """All classes that have a code of their own, in the order in which `errors` imports their modules."""
 
     def walk(kind: type[CodeRunnerError]) -> Iterator[type[CodeRunnerError]]:
+        """A class and its subclasses, depth first."""
         if "code" in vars(kind):
             yield kind
         for child in kind.__subclasses__():

@@ -136,6 +136,7 @@ def times_of(counts: Mapping[int, int], bounds: Sequence[float]) -> Times:
     total = sum(counts.values())
 
     def quantile(share: float) -> float | None:
+        """A quantile in milliseconds; None without values."""
         if not total:
             return None
         rank, seen = share * total, 0

@@ -98,6 +98,7 @@ class LoadTests:
         loop = asyncio.get_running_loop()
 
         def told(line: bytes) -> None:
+            """Takes the figures of a line that the process has printed."""
             with contextlib.suppress(msgspec.DecodeError, NoAddress):
                 news = msgspec.json.decode(line, type=LoadTest)
                 self._change(test.id, progress=min(1.0, max(0.0, news.progress)), figures=news.figures)

@@ -138,6 +138,7 @@ async def _told_in_terminal(peer: Peer, text: str, start: int, channel: int = CH
     answered = told.text[:start].count(WHERE)
 
     def news() -> bool:
+        """Whether there is the text, a request for the cursor's position, or the program's end."""
         return text in told.text[start:] or told.text.count(WHERE) > answered or told.exit is not None
 
     while text not in told.text[start:]:

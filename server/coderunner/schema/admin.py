@@ -14,7 +14,7 @@ from coderunner.schema.types import MAX_ROOMS, SCOPES, Room, Word, at_most, one_
 
 MAX_NOTICE = 500  # characters
 MAX_RECORDS = 1000  # of the log, in one answer
-MAX_HOURS = 24 * 62
+MAX_HOURS = 24 * 62  # for as long as figures are kept (`operating.history`)
 ACTIONS = ("build", "renew", "prune")
 STATES = ("running", "done", "failed", "cancelled")
 LEVELS = ("debug", "info", "warning", "error", "critical")

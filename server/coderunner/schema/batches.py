@@ -163,6 +163,7 @@ class BatchRequest(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid
 
 
 def _check_args(args: tuple[str, ...]) -> None:
+    """Raises Problems for a NUL, and for more than MAX_ARGS bytes together."""
     held = [f"args[{index}]" for index, word in enumerate(args) if "\0" in word]
     if held:
         raise Problems(*((name, "must not hold a NUL") for name in held))

@@ -93,6 +93,7 @@ def problems(kind: Any, value: object, path: Path = ()) -> Iterator[Problem]:
 
 
 def _in_list(kind: Any, value: Collection[Any], path: Path) -> Iterator[Problem]:
+    """The problems of a list's elements."""
     items, several = list(value), types.GenericAlias(list, (kind,))
     for begin in range(0, len(items), TOGETHER):
         piece = items[begin : begin + TOGETHER]
@@ -105,6 +106,7 @@ def _in_list(kind: Any, value: Collection[Any], path: Path) -> Iterator[Problem]
 
 
 def _in_struct(kind: type[Struct], value: Mapping[Any, Any], path: Path) -> Iterator[Problem]:
+    """The problems of a model's fields, and of unknown names if it forbids them."""
     fields = fields_of(kind)
     sound = True
     for field in fields:
@@ -132,6 +134,7 @@ def _in_struct(kind: type[Struct], value: Mapping[Any, Any], path: Path) -> Iter
 
 
 def _in_table(kind: Any, value: Mapping[Any, Any], path: Path) -> Iterator[Problem]:
+    """The problems of a table's names and values."""
     key, inner = get_args(bare_of(kind))
     own_words = (meta_of(kind).extra or {}).get("entry")
     for name, item in value.items():
@@ -156,6 +159,7 @@ def _own_problems(error: Exception, path: Path) -> list[Problem]:
 
 
 def _fits_in_number(kind: Any, value: Collection[object]) -> bool:
+    """Whether a list or table has as many elements as its type allows."""
     most = meta_of(kind).max_length
     least = meta_of(kind).min_length
     return (most is None or len(value) <= most) and (least is None or len(value) >= least)

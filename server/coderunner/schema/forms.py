@@ -73,6 +73,7 @@ def items(kind: Any, text: str) -> tuple[Any, ...]:
 
 
 def _integer(text: str) -> int:
+    """A whole number without a sign, of at most 15 digits. Raises ValueError."""
     # Not int() alone, which takes "1_000", " 7" and digits of other scripts, and is slow for very long texts.
     if not re.fullmatch(r"[0-9]{1,15}", text):
         raise ValueError
@@ -80,6 +81,7 @@ def _integer(text: str) -> int:
 
 
 def _number(text: str) -> float:
+    """A decimal number without a sign. Raises ValueError."""
     if not _NUMBER.fullmatch(text):  # float() alone takes "nan" and "inf"
         raise ValueError
     return float(text)
@@ -95,6 +97,7 @@ def size(text: str) -> int:
 
 
 def _size_words(kind: Any, _: str) -> str:
+    """What to write for a wrong size: its bounds."""
     low, high = (show_size(int(bound or 0)) for bound in (meta_of(kind).ge, meta_of(kind).le))
     return f"a size from {low} to {high}, in bytes or with k, m or g"
 
@@ -116,6 +119,7 @@ def _disk_rate(text: str) -> tuple[str, int]:
 
 
 def _disk_words(kind: Any, text: str) -> str:
+    """What to write for a wrong disk rate: its form, or its bounds if only these are wrong."""
     try:
         _disk_rate(text)
     except ValueError:
@@ -124,11 +128,13 @@ def _disk_words(kind: Any, text: str) -> str:
 
 
 def _choice_words(kind: Any, _: str) -> str:
+    """What to write for a wrong word: the choices."""
     choices = choices_of(kind)
     return f"one of: {', '.join(choices)}" if choices else words_of(kind)
 
 
 def _number_words(kind: Any, _: str) -> str:
+    """What to write for a wrong number: its bounds."""
     return f"a number from {meta_of(kind).ge:g} to {meta_of(kind).le:g}"
 
 
@@ -201,6 +207,8 @@ def host(text: str) -> str:
         return str(ipaddress.ip_address(bare))
     except ValueError:
         # Digits and dots alone are a mistyped address, although they would be a valid host name.
+        # 253: a name has 255 bytes (RFC 1035, section 2.3.4), two of which its text does not have: the first
+        # label's length and the root.
         if _HOST.fullmatch(text) and len(text) <= 253 and not re.fullmatch(r"[0-9.]+", text):
             return text.lower()
     raise ValueError("a host name or an IP address, without a port, for example 127.0.0.1")
@@ -251,6 +259,7 @@ def proxy(text: str) -> str:
 
 
 def _too_wide(network: ipaddress.IPv4Network | ipaddress.IPv6Network) -> bool:
+    """Whether a network is too large to be that of one's own proxies."""
     # 10.0.0.0/8 is the largest network that one organisation has for itself.
     if isinstance(network, ipaddress.IPv4Network):
         return network.prefixlen < 8

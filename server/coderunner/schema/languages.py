@@ -72,10 +72,12 @@ class _Declared(Struct, frozen=True, forbid_unknown_fields=True):
             raise Problems(*found)
 
     def _wrong(self) -> Found:
+        """The problems that are not those of a single field's type."""
         return iter(())
 
 
 def _bad_path(key: str, path: str) -> Found:
+    """The problem of a path in a workspace."""
     try:
         check_path(path)
     except BadPath as error:
@@ -83,11 +85,13 @@ def _bad_path(key: str, path: str) -> Found:
 
 
 def _bad_name(name: str) -> Found:
+    """The problem of a language's or sample's name."""
     if not _NAME.fullmatch(name):
         yield "name", "must be small letters, digits, _ and -, beginning with a letter"
 
 
 def _bad_argv(key: str, argv: tuple[str, ...] | None) -> Found:
+    """The problems of a command with placeholders; None is one that is not declared."""
     if argv is None:
         return
     if not argv:
@@ -103,6 +107,7 @@ def _bad_argv(key: str, argv: tuple[str, ...] | None) -> Found:
 
 
 def _bad_command(command: tuple[str, ...]) -> Found:
+    """The problems of a companion's command, which has no placeholders."""
     if not command:
         yield "command", "must name a program"
     if any("\0" in word for word in command):
@@ -110,6 +115,7 @@ def _bad_command(command: tuple[str, ...]) -> Found:
 
 
 def _twice(what: str, names: list[str], more: str = "") -> Found:
+    """A problem for each name that occurs more than once."""
     for name in sorted({name for name in names if names.count(name) > 1}):
         yield "", f"two {what} {name}{more}"
 

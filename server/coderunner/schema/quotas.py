@@ -57,6 +57,8 @@ def most(quotas: list[Quota]) -> Quota:
 
 
 def _more(one: object, other: object) -> object:
+    """The greater of two quotas. For numbers and languages, 0 and an empty list are unlimited; None is the
+    bound of the settings, which any number of another role replaces."""
     if isinstance(one, bool):
         return one or other
     if isinstance(one, tuple) and isinstance(other, tuple):

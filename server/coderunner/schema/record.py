@@ -45,6 +45,8 @@ class Record(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class _Version(Struct):
+    """Only the version of a record, whose other fields may be of another format."""
+
     version: int = 1  # the first format had no number
 
 

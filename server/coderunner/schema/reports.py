@@ -19,7 +19,7 @@ from coderunner.wire import flow
 
 MAX_CHANNELS = flow.MAX_CHANNELS + 32  # an agent keeps up to flow.MAX_CHANNELS live ones and 32 ended ones
 MAX_SEALED = 16 * 1024  # characters of a sealed record
-MAX_RESTORE = 4096
+MAX_RESTORE = 4096  # characters of the escape sequences that restore a terminal's modes
 
 # Of a channel.
 Kinds = Annotated[str, one_of(("run", "shell"))]
@@ -182,6 +182,7 @@ class End(Struct, frozen=True):
     """A phase's end: how its first process ended, and what its process tree used."""
 
     code: Annotated[int, whole(0, 255)] | None = None
+    # The names of signal(7) without SIG; those of real-time signals have a + or -.
     signal: Annotated[str, Meta(pattern=r"^[A-Z][A-Z0-9+-]{1,15}\Z")] | None = None
     left_behind: Annotated[int, Meta(ge=0)] | None = None
     wall_ms: Annotated[int, Meta(ge=0)] | None = None
@@ -226,6 +227,7 @@ def read_artifact(text: bytes) -> ArtifactNews:
 
 
 def _decoded(decoder: msgspec.json.Decoder[check.T], text: bytes, where: str) -> check.T:
+    """Parses a report. `where`: its name, for the message. Raises AgentProtocolError."""
     try:
         return decoder.decode(text)
     except (ValueError, RecursionError) as error:

@@ -10,7 +10,7 @@ from coderunner.schema.parts import ROLES
 from coderunner.schema.types import one_of, text, whole
 
 MAX_URLS = 64  # as many as a channel has artifacts at most
-MAX_GUEST_MS = 30 * 24 * 3600 * 1000
+MAX_GUEST_MS = 30 * 24 * 3600 * 1000  # the most that SESSION_TTL may be: no session lasts longer
 ARCHIVES = {"zip": "application/zip", "tar": "application/x-tar", "tar.gz": "application/gzip"}
 """The formats in which a workspace can be downloaded, with their media types."""
 

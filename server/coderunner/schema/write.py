@@ -71,12 +71,14 @@ def protocol_document(old: str) -> str:
 
 
 def _row(kind: type[Struct]) -> str:
+    """A message's row of the table: type, fields, description."""
     cells = ", ".join(_cell(field) for field in fields(kind))
     words = " ".join((kind.__doc__ or "").split())
     return f"| `{kind.__struct_config__.tag}` | {cells}{' ' if cells else ''}| {words} |\n"
 
 
 def _cell(field: FieldInfo) -> str:
+    """A field in a row: its name, with `?` if it is optional, and a remark."""
     bare, choices = bare_of(field.type), choices_of(field.type)
     note = next((str(one) for one in getattr(field.type, "__metadata__", ()) if isinstance(one, Note)), "")
     if not note and 0 < len(choices) <= MANY_CHOICES:
@@ -90,6 +92,7 @@ def _cell(field: FieldInfo) -> str:
 
 
 def _names(kind: type[Struct]) -> str:
+    """The names of a model's fields."""
     return ", ".join(f"`{field.encode_name}`" for field in fields(kind))
 
 
@@ -118,6 +121,7 @@ def javascript(_: str) -> str:
 
 
 def _entry(kind: type[Struct]) -> str:
+    """A message's entry in SERVER: its fields with their specifications."""
     members = [_member(field) for field in fields(kind)]
     name = kind.__struct_config__.tag
     line = f"  {name}: {{ {', '.join(members)} }},"
@@ -128,6 +132,7 @@ def _entry(kind: type[Struct]) -> str:
 
 
 def _quoted(word: str) -> str:
+    """A word as a literal of JavaScript."""
     return "'" + json.dumps(word)[1:-1] + "'"
 
 
@@ -152,6 +157,7 @@ def _spec(kind: Any) -> str:
 
 
 def _member(field: FieldInfo) -> str:
+    """A field's name and specification. With `?` it may be missing, with `null` it may be null."""
     spec = _spec(field.type)
     if not field.required:
         return f"'{field.encode_name}?': {spec}"
@@ -159,10 +165,12 @@ def _member(field: FieldInfo) -> str:
 
 
 def _may_be_null(kind: Any) -> bool:
+    """Whether None is a value of the type."""
     return type(None) in get_args(kind) or any(_may_be_null(one) for one in get_args(kind)[:1])
 
 
 def _typedef(kind: type[Struct], parts: dict[str, type[Struct]]) -> str:
+    """The JSDoc type of a message or part. `parts`: gets the models that it refers to, by name."""
     lines = [f" * @typedef {{object}} {kind.__name__}"]
     if isinstance(kind.__struct_config__.tag, str):
         lines.append(f" * @property {{{_quoted(kind.__struct_config__.tag)}}} type")
@@ -174,6 +182,7 @@ def _typedef(kind: type[Struct], parts: dict[str, type[Struct]]) -> str:
 
 
 def _js_type(kind: Any, parts: dict[str, type[Struct]]) -> str:
+    """A type as JSDoc writes it. `parts`: gets the models that it refers to, by name."""
     bare, choices = bare_of(kind), choices_of(kind)
     if is_model(bare):
         if bare.__name__ not in parts:
@@ -207,6 +216,7 @@ def agents_words(_: str) -> str:
 
 
 def _python(words: tuple[str, ...]) -> str:
+    """A tuple of words as Python writes it, with double quotes."""
     return "(" + ", ".join(json.dumps(word) for word in words) + ")"
 
 
@@ -235,6 +245,7 @@ def agents_types(_: str) -> str:
 
 
 def _typed(kind: type[Struct]) -> str:
+    """The TypedDict of a model."""
     name, entries = (
         kind.__name__,
         {one.encode_name: _python_entry(kind.__name__, one) for one in fields(kind)},
@@ -253,11 +264,13 @@ _APART = {("ChannelState", "evidence"): "Evidence | None", ("Listed", "files"): 
 
 
 def _python_entry(name: str, field: FieldInfo) -> str:
+    """The type of a model's field, `name` being the model's."""
     kind = _APART.get((name, field.encode_name)) or _python_type(field.type)
     return kind if field.required else f"NotRequired[{kind}]"
 
 
 def _python_type(kind: Any) -> str:
+    """A type as the agent's type checker sees it: JSON has no tuples, only lists."""
     if get_origin(kind) in (Union, UnionType):
         return " | ".join(_python_type(one) for one in get_args(kind))
     if get_origin(kind) is Annotated:

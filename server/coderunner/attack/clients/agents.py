@@ -76,6 +76,7 @@ def _where_offered(script: Script) -> Script:
 
     @functools.wraps(script)
     async def tried(stage: Stage) -> str:
+        """The case's script, or the outcome that the server does not offer `/mcp`."""
         answer = await ask(stage.url + "mcp", method="POST", body=b"", headers={**HEADERS, **stage.headers})
         return NOT_OFFERED if answer.status == 404 else await script(stage)
 

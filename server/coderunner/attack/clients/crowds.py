@@ -106,6 +106,7 @@ async def _opens(stage: Stage) -> str:
             await peer.send(m.Open("python", peer.client, limits={"pids": 64}))
 
         async def answer(peer: Peer) -> bool:
+            """Waits until an opening is queued, opened or refused. Raises Unexpected."""
             kinds = (m.Queued, m.Opened, m.ErrorMessage)
             await peer.wait(lambda: any(isinstance(one, kinds) for one in peer.messages), 30, "an answer")
             return True
@@ -188,6 +189,7 @@ async def _pings_of_sessions(stage: Stage) -> str:
     again = raw.frame(raw.TEXT, b'{"type":"ping","t":1}') * 100
 
     async def act(peer: Peer) -> None:
+        """Sends pings to a session endlessly, on a new connection whenever one was cut off."""
         assert peer.opened
         attach = m.Attach(peer.opened.session, peer.opened.token, random_id(), role="control")
         while True:  # one that was cut off comes again

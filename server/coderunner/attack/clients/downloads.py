@@ -105,6 +105,7 @@ async def _slow(stage: Stage) -> str:
             held: asyncio.Queue[None] = asyncio.Queue()
 
             async def hold() -> None:
+                """Requests an archive, and reads nothing of it for SECONDS."""
                 async with _begun(rest, "/archive?format=zip") as answer:
                     if answer.status == 200:
                         held.put_nowait(None)

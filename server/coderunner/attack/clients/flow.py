@@ -216,6 +216,7 @@ async def _runs(stage: Stage) -> str:
         await peer.message(m.Pong, 20)
 
         def answered() -> bool:
+            """Whether each of the 300 runs was refused or has ended."""
             told = {one.channel for one in peer.messages if isinstance(one, m.ErrorMessage)}
             ended = {number for number, stream in peer.channels.items() if stream.exit}
             return len(told | ended) == 300

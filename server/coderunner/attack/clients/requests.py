@@ -116,6 +116,7 @@ async def _keys(stage: Stage) -> str:
     key = "K" + secrets.token_urlsafe(24)
 
     async def printed(one: str) -> str:
+        """The output of the run under an idempotency key, or the code of its refusal."""
         answer = await post(stage, "api/run", wanted, **{"Idempotency-Key": one})
         return str(answer.document.get("stdout", answer.code))
 

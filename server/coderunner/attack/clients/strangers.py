@@ -41,6 +41,7 @@ async def crowd(act: Callable[[], Awaitable[str]], seconds: float) -> Counter[st
     end = time.monotonic() + seconds
 
     async def one() -> None:
+        """One client of the crowd."""
         while time.monotonic() < end:
             try:
                 async with asyncio.timeout(max(0.1, end - time.monotonic())):
@@ -89,6 +90,7 @@ async def _packed(stage: Stage) -> str:
     paths = iter(range(1_000_000))
 
     async def act() -> str:
+        """Sends the body to one of three routes, in turn. Returns the status."""
         method, path = (("POST", "nowhere"), ("PUT", "api/health"), ("PUT", "api/sessions/x/files/y"))[
             next(paths) % 3
         ]
@@ -172,6 +174,7 @@ async def _bodies(stage: Stage) -> str:
         during = await served(stage)
 
         async def drip(one: raw.Raw) -> None:
+            """Sends a body a byte at a time, as long as the server lets it."""
             while not one.over:
                 await one.send(b"x")
                 await asyncio.sleep(0.5)
@@ -246,6 +249,7 @@ async def _without_end(stage: Stage, first: bytes, again: bytes, *, socket: bool
     served."""
 
     async def act() -> str:
+        """One client, until it is cut off."""
         made = raw.websocket(stage.url) if socket else raw.connect(stage.url)
         async with made as one:
             await one.send(first)

@@ -127,6 +127,7 @@ class Setting:
 
 
 def _doc_of(kind: Any) -> Doc:
+    """The description in a field's annotations."""
     return next(one for one in kind.__metadata__ if isinstance(one, Doc))
 
 

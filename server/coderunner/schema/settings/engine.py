@@ -127,6 +127,8 @@ class EngineSettings(ServerSettings, frozen=True, kw_only=True):
             "Most groups (sessions that share a private network) at one time; 0: no groups.",
         ),
     ]
+    # 13: the 16 addresses of a group's network (/28) without the network's own, the broadcast address and the
+    # host's.
     group_members: Annotated[
         int,
         whole(2, 13),
@@ -144,6 +146,8 @@ class EngineSettings(ServerSettings, frozen=True, kw_only=True):
             " else on the machine uses.",
         ),
     ]
+    # Development and production have different ones of the four ranges in docs/deployment.md, so that both
+    # can run on one engine.
     session_uid_base: Annotated[
         int,
         whole(1000, 2_000_000_000),

@@ -64,6 +64,7 @@ class IdentitySettings(SessionSettings, frozen=True, kw_only=True):
         forms.CLAIM_VALUE,
         Doc("", "The `aud` that tokens (JWT) must have; required for them."),
     ]
+    # At most five minutes: "usually no more than a few minutes" (RFC 7519, section 4.1.4).
     jwt_leeway: Annotated[
         int,
         whole(0, 300_000),
