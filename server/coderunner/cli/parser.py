@@ -145,6 +145,7 @@ def _login(commands: Commands, run: Mapping[str, Run]) -> None:
     login.set_defaults(run=run["login"], command="login")
 
     completion = commands.add_parser("completion", help="print what completes these commands in a shell")
+    # The shells that shtab knows.
     completion.add_argument("shell", choices=("bash", "zsh", "tcsh"))
     completion.set_defaults(run=run["completion"])
 

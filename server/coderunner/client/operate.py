@@ -22,6 +22,7 @@ from coderunner.schema.forms import UNIX
 T = TypeVar("T")
 SECONDS = 30.0  # for an answer
 POLL_SECONDS = 1.0  # between two looks at a load test
+# 2 as argparse has it; 75 is EX_TEMPFAIL of sysexits.h.
 FAILED, WRONG_USE, TRY_AGAIN = 1, 2, 75
 
 

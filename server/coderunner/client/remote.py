@@ -34,7 +34,7 @@ from coderunner.wire.journal import STDERR
 
 WRONG_USE = 2  # as argparse has it
 FAILED = 255  # exit code where it is not the program's, as ssh has it
-TRY_AGAIN = 75  # the same, where the same command may succeed later
+TRY_AGAIN = 75  # the same, where the same command may succeed later (EX_TEMPFAIL of sysexits.h)
 DETACHED = -1  # no exit code: the session goes on without this command
 STDIN = 0
 MOST_BYTES = 16 * 1024 * 1024  # of all files together
@@ -342,6 +342,7 @@ def _signals(live: Live, terminals: bool, ended: list[int]) -> Callable[[], None
     handled = [signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT]
     for number in handled:
         loop.add_signal_handler(number, stop, number)
+    # In raw mode Ctrl-C is a byte of input, and no signal.
     if terminals:
         handled.append(signal.SIGWINCH)
         loop.add_signal_handler(signal.SIGWINCH, lambda: later(live.resize(*terminal.size())))
@@ -378,7 +379,7 @@ async def _type(live: Live, terminals: bool, given: bytes | None, *, watches: bo
             return DETACHED if escaped == terminal.DETACH and not watches else 0
     if watches:
         await asyncio.Event().wait()  # a pipe that is at its end does not end the watching
-    if terminals:
+    if terminals:  # the end of a terminal's input is a hang-up, as for a program that runs here
         return 128 + signal.SIGHUP
     await live.end_input()
     return None

@@ -103,6 +103,7 @@ class Session:
         self._following = asyncio.create_task(self._line.follow(lambda: False), name="session-follow")
         opened = asyncio.create_task(self._opened.wait(), name="session-open")
         try:
+            # Whichever comes first: it is open, or it cannot be had.
             await asyncio.wait((self._following, opened), return_when=asyncio.FIRST_COMPLETED)
         except asyncio.CancelledError:
             await self.close()

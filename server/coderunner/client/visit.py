@@ -86,6 +86,7 @@ class Visit:
         assert self._http is not None
         headers = {**self.headers, **fields.pop("headers", {})}
         fields.setdefault("protocols", (PROTOCOL,))
+        # autoclose=False: `Peer` notes the close code before it answers the close frame.
         # max_msg_size 0: the server's own limits hold, and a frame of output may be large.
         socket = await self._http.ws_connect(
             self.url + path, headers=headers, max_msg_size=0, autoclose=False, **fields
@@ -280,6 +281,7 @@ class Visit:
         with contextlib.suppress(Unexpected, ConnectionError, TimeoutError, aiohttp.ClientError):
             # Bounded: a server that is away must not keep a command from ending.
             async with asyncio.timeout(15), self.connect(f"ws/{session}") as peer:
+                # Attaching takes over the control, without which `close` is refused.
                 await peer.send(m.Attach(session, token, peer.client))
                 await peer.send(m.Close())
                 await peer.closed(10)

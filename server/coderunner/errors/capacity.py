@@ -136,6 +136,7 @@ class NetworkFailed(EngineError):
     close = 4503
 
 
+# The next three have no code of their own: a client gets `network_failed`; only the server tells them apart.
 class NetworkGone(NetworkFailed):
     """The network does not exist any more."""
 

@@ -267,6 +267,7 @@ class NotAllowed(AccessError):
     close = 4403
 
 
+# NoSession, NoRun and NoGroup do not tell their cases apart: that would show a guesser which ids exist.
 class NoSession(AccessError):
     """No such session: it never was, is over, or is another's. All are answered alike."""
 

@@ -143,6 +143,7 @@ class BatchRequest(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid
         Meta(min_length=1, max_length=MAX_CASES, description=(f"a list of 1 to {MAX_CASES} cases")),
     ]
     checker: Checker = Checker()
+    # Apart from `limits`, so that a case's limits need not be those of a compiler; a minute, as for a run.
     compile_ms: Annotated[int, whole(100, MAX_COMPILE_MS)] = 60_000
     parallel: Annotated[int, whole(1, MAX_PARALLEL)] = 1
     stop_at_first: bool = False

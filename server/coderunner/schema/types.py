@@ -14,7 +14,7 @@ from msgspec import Meta
 MAX_OFFSET = 2**53 - 1
 """The greatest integer that JavaScript represents exactly (Number.MAX_SAFE_INTEGER)."""
 MAX_FILES = 4096
-"""The most files in one message."""
+"""The most files in one message, and the most that MAX_FILES_PER_SESSION may be."""
 MAX_ROOMS = 64
 """The most rooms of a principal."""
 SCOPES = ("session", "run", "metrics", "operate")

@@ -36,6 +36,7 @@ async def _run_once(stage: Stage, key: str) -> Answer:
 
 def _left(answer: Answer) -> int | None:
     """How many runs are left in this minute; None where they are not counted."""
+    # Such as `"runs";r=29;t=41, "cpu";r=3511;t=58021` (docs/quotas.md).
     found = re.search(r'"runs";r=(\d+)', answer.headers.get("RateLimit", ""))
     return int(found[1]) if found else None
 

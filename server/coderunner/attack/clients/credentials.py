@@ -80,6 +80,7 @@ async def _forged_socket(stage: Stage) -> str:
             aiohttp.ClientSession() as http,
             http.ws_connect(stage.url + "ws", protocols=protocols) as one,
         ):
+            # `hello`, the error, and the close frame.
             frames = [await one.receive(10) for _ in range(3)]
             codes = [
                 json.loads(frame.data).get("code") for frame in frames if frame.type is aiohttp.WSMsgType.TEXT

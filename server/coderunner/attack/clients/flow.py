@@ -108,6 +108,7 @@ async def _gap(stage: Stage) -> str:
         await peer.wait(lambda: peer.channel(1).states, 10, "start")
         await peer.input(1, b"x", offset=1 << 50)
         error = await peer.message(m.ErrorMessage)
+        # An offset above 2**53 - 1, which JavaScript cannot represent.
         await peer.socket.send_bytes(b"\x02\x00\x00\x01" + b"\xff" * 8 + b"x")
         return f"{error.code} expected {error.expected}, {await peer.error_code()}" + await aftermath(peer)
 

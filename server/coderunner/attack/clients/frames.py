@@ -17,6 +17,7 @@ PING_TEXT = b'{"type":"ping","t":7}'
 
 def _deflated() -> bytes:
     """A compressed message (permessage-deflate) of 64 KB that unpacks to 64 MiB of zeros."""
+    # Negative: a plain deflate stream, as permessage-deflate has it.
     bomb = zlib.compressobj(wbits=-15)
     # RFC 7692, section 7.2.1: without the last four bytes of an empty block.
     return (bomb.compress(bytes(64 << 20)) + bomb.flush(zlib.Z_SYNC_FLUSH))[:-4]

@@ -14,6 +14,7 @@ from coderunner.schema import messages as m
 
 GROUP = Group("handshake")
 
+# Where there are several statuses, a proxy before the server may answer with another one.
 # name, what it attacks, headers ({host} is the server's), method and path, the status that must come
 _REQUESTS: tuple[tuple[str, str, Mapping[str, str], str, str, tuple[int, ...]], ...] = (
     ("origin-missing", "nothing: a client that is no browser", {}, "GET", "ws", (101,)),

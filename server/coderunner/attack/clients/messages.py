@@ -21,6 +21,7 @@ _TEXTS: tuple[tuple[str, str, str], ...] = (
     ("json-number-too-large", '{"type":"ping","t":1e999}', "bad_json"),
     ("json-number-of-a-million-digits", '{"type":"ping","t":' + "9" * 1_000_000 + "}",
      "bad_json or bad_message"),
+    # Half of a surrogate pair, which UTF-8 cannot encode.
     ("json-surrogate", '{"type":"\\ud800"}', "bad_json"),
     ("json-not-an-object", "[1,2,3]", "bad_json"),
     ("json-null", "null", "bad_json"),
@@ -57,7 +58,9 @@ _TEXTS: tuple[tuple[str, str, str], ...] = (
     ("resize-of-text", '{"type":"resize","channel":5,"cols":"wide","rows":1}', "bad_message"),
     ("resize-of-float", '{"type":"resize","channel":5,"cols":80.5,"rows":1}', "bad_message"),
     ("ack-negative", '{"type":"ack","channel":5,"offset":-1}', "bad_message"),
+    # 2**53 + 1, which JavaScript cannot represent (Number.MAX_SAFE_INTEGER is 2**53 - 1).
     ("ack-beyond-integers", '{"type":"ack","channel":5,"offset":9007199254740993}', "bad_message"),
+    # A second spelling of channel 1.
     ("cursor-of-wrong-name", '{"type":"attach","session":"x","token":"y","client":"abcdefghijklmnopqrstuv",'
      '"cursors":{"01":0}}', "bad_message"),
 )  # fmt: skip

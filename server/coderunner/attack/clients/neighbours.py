@@ -27,6 +27,7 @@ async def _hog(stage: Stage, hog: str, victim: str) -> str:
 
 @GROUP.case("inotify-hog", "the neighbours' inotify watches", "inotify works")
 async def _inotify(stage: Stage) -> str:
+    # Instances and watches are counted for each user (inotify(7)), so sessions must not share a user.
     hog = """
 import ctypes
 libc = ctypes.CDLL(None)
@@ -98,6 +99,7 @@ print("all there" if all(seen) else seen)
 
 @GROUP.case("terminal-hog", "the machine's pseudo-terminals", "32 or fewer, and a neighbour has one")
 async def _terminals(stage: Stage) -> str:
+    # All terminals of the machine count against one bound, which five processes reach (docs/containers.md).
     hog = """
 import os
 counts = []
@@ -317,6 +319,7 @@ async def _memory(stage: Stage) -> str:
     "supervisor-of-another-channel", "another program of the same session, by its supervisor", "signaled: up"
 )
 async def _supervisor(stage: Stage) -> str:
+    # The agent is PID 1, and the parent of all supervisors (docs/architecture.md).
     kill = """
 import os, signal
 own = os.getppid()

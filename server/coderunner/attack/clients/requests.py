@@ -121,6 +121,7 @@ async def _keys(stage: Stage) -> str:
         return str(answer.document.get("stdout", answer.code))
 
     first = await printed(key)
+    # Too short: a key has 22 characters or more, as it must not be guessed (128 random bits).
     short = [await post(stage, "api/run", wanted, **{"Idempotency-Key": one}) for one in ("", "1", "K" * 21)]
     body = {**wanted, "source": "print(open('/proc/self/environ').read())"}
     other = await post(stage, "api/run", body, **{"Idempotency-Key": key})
@@ -151,6 +152,7 @@ async def _large(stage: Stage) -> str:
     async with _session(stage) as own:
         bodies = alike([(await post(stage, path, source)).error for path in ("api/run", "api/sessions")])
         nested = (await post(stage, "api/run", deep)).error
+        # Above the 64 KiB of a channel's window.
         typed = {"channel": 1, "offset": 0, "text": "x" * 70_000}
         long = (await own("POST", "/input", document=typed, **JSON)).error
         return f"{bodies} / {nested} / {long}, then {(await own('GET')).code}"

@@ -191,6 +191,7 @@ async def _superseded(stage: Stage) -> str:
             await peers[-1].message(m.Pong)
             await peers[-1].send(m.Close())
             await peers[-1].closed()
+            # 4409: the same client has attached again (docs/protocol.md).
             return f"{closed.count(4409)} superseded, 1 lives"
         finally:
             await asyncio.gather(*(peer.disconnect() for peer in peers))

@@ -139,6 +139,8 @@ async def _unfinished(stage: Stage) -> str:
     part = raw.frame(raw.TEXT, b'{"type":"ping","t":1}') + raw.frame(raw.TEXT, b"x" * 60_000, fin=False)
     async with held(stage, part, socket=True) as connections:
         during = await served(stage)
+        # 40 s here and below: longer than the server's deadlines for the rest of a head (10 s), of a message
+        # (15 s, `web.tcp`) and of a body (30 s, `web.files`).
         return f"{await _all_ended(connections, 40)}, then {during}"
 
 

@@ -65,6 +65,7 @@ async def _unacked(stage: Stage) -> str:
         peer.acks = False
         await peer.run(1, _FLOOD)
         await peer.wait(lambda: peer.channel(1).end >= 262_144, 15, "a full window")
+        # That nothing more comes has no event: this is long enough for a flood to show.
         await asyncio.sleep(0.3)
         return f"held at {peer.channel(1).end}, {await _killed(peer, 1)}" + await aftermath(peer)
 
@@ -133,6 +134,7 @@ async def _terminal_nobody(stage: Stage) -> str:
         async with stage.attach(peer.opened, client=peer.client, go_on=peer) as other:
             stream = await other.ended(1, 40)
             gap = stream.gaps[0] if stream.gaps else m.Gap(1, 0, 0, None)
+            # `data` has the bytes before the gap, and right behind them those after it.
             tail = bytes(stream.data[gap.from_ :]) if stream.gaps else bytes(stream.data)
             return f"{len(stream.gaps)} gap, then {same(tail, _numbers(count)[gap.to :])}" + await aftermath(
                 other

@@ -132,8 +132,11 @@ async def _stdin(stage: Stage) -> str:
 def _overlapping() -> bytes:
     """A zip archive of 200 entries that all point to one packed megabyte."""
     data = bytes(1 << 20)
+    # Without the header and checksum of zlib (RFC 1950): members of a zip archive are plain deflate streams.
     packed = zlib.compress(data, 9)[2:-4]
     sizes = (zlib.crc32(data), len(packed), len(data))
+    # By hand, as `zipfile` writes no overlapping entries: local header, directory and end record as in
+    # APPNOTE.TXT of PKWARE, sections 4.3.7, 4.3.12 and 4.3.16.
     local = struct.pack("<4s5H3L2H", b"PK\x03\x04", 20, 0, 8, 0, 0, *sizes, 1, 0) + b"a"
     directory = b"".join(
         struct.pack("<4s6H3L5H2L", b"PK\x01\x02", 20, 20, 0, 8, 0, 0, *sizes, 4, 0, 0, 0, 0, 0, 0)
@@ -148,6 +151,7 @@ def _endless() -> bytes:
     """A tar.gz of a device whose header claims 4 GiB of content; 64 MiB of zeros are packed behind it."""
     header = tarfile.TarInfo("zero")
     header.type, header.size = tarfile.CHRTYPE, 1 << 32
+    # 31: with the header and checksum of gzip (zlib.h, deflateInit2).
     packer = zlib.compressobj(9, wbits=31)
     parts = [packer.compress(header.tobuf(tarfile.GNU_FORMAT))]
     parts += [packer.compress(bytes(1 << 22)) for _ in range(16)]
@@ -253,6 +257,7 @@ async def _names(stage: Stage) -> str:
     async with session(stage, _NAMES) as (peer, rest):
         listed = await rest.paths()
         shown = sorted(path[:3] if path.startswith("x") else path for path in listed if "deep" not in path)
+        # A listing goes 32 levels deep (`schema.paths.MAX_DEPTH`).
         deep = sum("deep" in path for path in listed)
         packed = zipfile.ZipFile(io.BytesIO((await rest("GET", "/archive")).body))
         files = [name for name in packed.namelist() if "deep" not in name]
