@@ -43,7 +43,7 @@ async def asked(visit: Visit, path: str, document: dict[str, Any]) -> tuple[int,
             starting = status == 503 and NOT_READY in text
             # Of a server that restarts, or whose operator drains it.
             answered = starting or (status == 503 and "draining" in text)
-            # 502 and 504: there is no server behind the proxy. The program is not begun anew.
+            # 502 and 504: there is no server behind the proxy. The program is not run again.
             if status not in (502, 504) and not answered:
                 return status, text
             if starting:

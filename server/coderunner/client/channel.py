@@ -51,7 +51,7 @@ class ProgramChannel:
 
     @property
     def over(self) -> bool:
-        """Whether nothing more comes of it."""
+        """Whether the program has ended, or cannot be followed any more."""
         return self.exit is not None or self.failed is not None
 
     # --- output ------------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ from coderunner.schema import messages as m
 RECONNECT_SECONDS = 120.0  # seconds for which a server that was there is looked for
 ADMITTED_SECONDS = 3600.0  # the longest that a place in a queue is waited for; the server's own bound is less
 ANSWER_SECONDS = 30.0  # for the answer to `attach`
-# Otherwise a server that accepts and drops each connection would be tried for ever.
+# Otherwise a server that accepts and drops each connection would be tried endlessly.
 STEADY = 5.0  # seconds after which a connection counts as one that holds
 LOST = "the connection is lost; connecting again"
 HEARTBEAT = 15.0  # seconds of silence after which a connection is examined
@@ -118,7 +118,7 @@ class Line:
                 channel.fail(why)
 
     async def _keep_connected(self, over: Callable[[], bool]) -> None:
-        """Connects again and again until `over()` is true. Raises Refused after RECONNECT_SECONDS without the
+        """Connects repeatedly until `over()` is true. Raises Refused after RECONNECT_SECONDS without the
         server."""
         loop = asyncio.get_running_loop()
         due, pause = loop.time() + RECONNECT_SECONDS, 0.1

@@ -163,7 +163,7 @@ def _age(seconds: int) -> str:
 
 
 async def _change(operator: Operator, arguments: argparse.Namespace) -> None:
-    """`notice`, `kill`, `drain` and `resume`. Raises Refused; ValueError for words that cannot be sent."""
+    """`notice`, `kill`, `drain` and `resume`. Raises Refused; ValueError for a text that cannot be sent."""
     command = arguments.command
     if command in ("drain", "resume"):
         done, text = await operator.ask(a.Draining, "PUT", "draining", a.SetDraining(command == "drain"))

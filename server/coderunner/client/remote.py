@@ -300,7 +300,7 @@ async def _follow(
                 visit.own(live.place)
                 store.forget(live.place.session)
             if detached and live.place is not None:
-                stack.close()  # the terminal is as it was before anything is said
+                stack.close()  # the message is printed in the restored terminal
                 _say(f"detached; `coderunner attach {live.place.session}` goes on")
     end = live.exit
     assert end is not None
@@ -410,7 +410,7 @@ async def _answer(
     files: Sequence[m.File],
     given: bytes | None,
 ) -> int:
-    """Prints the answer of `POST /api/run` as JSON. A lost connection does not begin the program anew."""
+    """Prints the answer of `POST /api/run` as JSON. A lost connection does not run the program again."""
     if given is None:
         given = b"" if os.isatty(STDIN) else await asyncio.to_thread(_content, STDIN, 0)
     document = {

@@ -151,7 +151,7 @@ class Visit:
                 return peer
             except Unexpected:
                 errors = [one for one in peer.messages if isinstance(one, m.ErrorMessage)]
-                # The server says how long; a second where it does not.
+                # As long as the server asks for; a second if it does not say.
                 wait = ((errors and errors[-1].retry_after_ms) or 1000) / 1000
                 if not errors or not errors[-1].retryable or time.monotonic() + wait > deadline:
                     raise
@@ -223,7 +223,7 @@ class Visit:
             self.reached = True
             if answer.status != 200:
                 text = await answer.text(errors="replace")
-                # A proxy's words for a server that restarts: the request can be repeated by its key.
+                # What a proxy answers while the server restarts: the request can be repeated by its key.
                 if answer.status in (502, 504) or (answer.status == 503 and "draining" in text):
                     raise ConnectionError(f"it answers {answer.status}")
                 if answer.status == 503 and NOT_READY in text:

@@ -92,7 +92,7 @@ async def _run(peer: Peer, sample: Sample, files: Mapping[str, bytes], seen: _Se
     await peer.send(m.Run(CHANNEL, "pipe", files=parts, entry=sample.entry, args=sample.args))
     if given:
         await peer.input(CHANNEL, given, offset=0)
-    # Also without input: a program that reads would wait for ever.
+    # Also without input: a program that reads would wait endlessly.
     await peer.send(m.Eof(CHANNEL, len(given)))
     return await peer.ended(CHANNEL, SAMPLE_SECONDS)
 

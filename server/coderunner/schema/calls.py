@@ -149,7 +149,7 @@ class Resize(Call, frozen=True, kw_only=True):
 
 
 class Repaint(Call, frozen=True, kw_only=True):
-    """Has the program draw its screen anew."""
+    """Has the program redraw its screen."""
 
     channel: int
 

@@ -226,7 +226,7 @@ class Gap(Message, frozen=True, tag="gap"):
 class Resized(Message, frozen=True, tag="resized"):
     """The terminal has a new size. Never answered with a `resize`."""
 
-    # Two clients with different windows would otherwise resize it in turns for ever.
+    # Two clients with different windows would otherwise resize it in turns, endlessly.
     channel: Channel
     cols: Cell
     rows: Cell

@@ -143,7 +143,7 @@ for way in (lambda plug: None, on_device, no_route):
     while found := chooser.select(3):
         for key, _ in found:
             chooser.unregister(key.fileobj)
-            # A refusal, too, is an answer of somebody.
+            # A refused connection shows as well that a host is there.
             result = key.fileobj.getsockopt(1, 4)
             if result in (0, errno.ECONNREFUSED): reached.add("%s:%s" % key.data)
             key.fileobj.close()

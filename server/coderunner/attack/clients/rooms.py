@@ -39,7 +39,7 @@ async def _answer(stage: Stage, method: str, path: str, headers: dict[str, str])
         aiohttp.ClientSession() as http,
         http.request(method, stage.url + path, headers={**ELSEWHERE, **headers}, data=body) as one,
     ):
-        # A stream that begins has no end: its head says enough.
+        # The body of a stream (the wall) has no end; the status is enough.
         told = (await one.json()) if one.content_type.endswith("json") else {}
         return f"{one.status} {told.get('code')}"
 

@@ -93,7 +93,7 @@ async def _stalled(stage: Stage) -> str:
             assert second.exit
             await other.send(m.Close())
             await other.closed()
-            peer.drop()  # it would not hear of the close
+            peer.drop()  # it does not read, so it would not get the close frame
             await peer.closed()
             alike = first.exit.reason == second.exit.reason == "killed"
             return "another socket kills it: " + (describe(first) if alike else f"{first.exit} {second.exit}")
