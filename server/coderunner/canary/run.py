@@ -48,7 +48,7 @@ async def run_canary(
     if image is None:
         raise ImageMissing(f"canary: the image {spec.image} does not exist")
     info = await engine.info()
-    # Whatever of these changes, the verdict may: each of them can weaken a container without a new setting.
+    # A change of any of these can weaken a container without a new setting.
     facts = (image.id, info.id, info.version, info.kernel, str(info.cgroup_version), settings_digest)
     # Reads files, so in a thread; a new probe makes all stored verdicts invalid.
     program = await asyncio.to_thread(program_digest)
@@ -82,8 +82,7 @@ async def attack(
     probes' findings by name). `body`: the create request. `name`: the container's."""
     try:
         container = await engine.create_from(body, name)
-    # The name belongs to another container, which must not be removed.
-    except NameConflict:
+    except NameConflict:  # the name belongs to another container, which must not be removed
         raise
     except BaseException:  # the engine may have created it in spite of the error
         await _remove(engine, name)
@@ -108,9 +107,10 @@ async def _remove(engine: DockerEngine, name: str) -> None:
 
 
 async def read_findings(stream: AttachStream) -> dict[str, Finding]:
-    """Reads the report of a container's probes to its end: by the probe's name, what it found.
+    """Reads a report of the probes to its end, and returns their findings by name.
 
-    Raises CanaryUnfinished when it has no end, or none within TIME_S.
+    Raises CanaryUnfinished if the report is incomplete, invalid or longer than MAX_REPORT, or has not ended
+    after TIME_S.
     """
     findings: dict[str, Finding] = {}
     report = b""
@@ -142,7 +142,7 @@ async def read_findings(stream: AttachStream) -> dict[str, Finding]:
             break
         findings[told.probe] = Finding(told.promise, told.outcome, told.detail)
         tried = ""
-    # An interpreter that cannot start says why there.
+    # For example why the interpreter could not start.
     words = stream.stderr_tail.decode("utf-8", "replace").strip()
     raise CanaryUnfinished(
         f"canary: it ended early{tried}; the last of its report: {_last(report)};"

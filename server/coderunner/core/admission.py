@@ -38,7 +38,7 @@ class Ticket:
 
     `deadline`: when it gives up waiting, in seconds of the caller's clock. `priority`: higher values are
     served first. `memory`: the container's memory limit in bytes. `cap`: how many the principal, or without
-    one the address, may have live and waiting; 0 for unlimited, None for that of all.
+    one the address, may have live and waiting; 0 for unlimited, None for the default.
     """
 
     id: str
@@ -118,7 +118,7 @@ class Admission:
         self._lines: dict[int, OrderedDict[tuple[str, str], deque[Ticket]]] = {}
         self._addresses: Counter[str] = Counter()
         self._principals: Counter[str] = Counter()
-        # Of those that are ending, counted apart: which they are, and the same two counts.
+        # Tickets that are ending are counted separately, again by address and by principal.
         self._ending: set[str] = set()
         self._ending_addresses: Counter[str] = Counter()
         self._ending_principals: Counter[str] = Counter()
@@ -167,11 +167,12 @@ class Admission:
         self._enter(ticket, now)
 
     def ending(self, ticket_id: str) -> None:
-        """The session of a live ticket has ended, and its container is being removed. It has its slot and its
-        memory until `release`, but keeps its client from no other session: who runs one program after
-        another would be refused for as long as that takes. Of one client as many as its cap go uncounted.
+        """Called when the session of a live ticket has ended and its container is being removed.
 
-        Does nothing if the ticket is not live, or ends already.
+        The ticket keeps its slot and its memory until `release`, but no longer counts for the caps:
+        otherwise a client that runs one program after another would be refused meanwhile. At most as many
+        ending tickets as the client's cap go uncounted. Does nothing if the ticket is not live, or is
+        ending already.
         """
         entry = self._live.get(ticket_id)
         if entry is not None and ticket_id not in self._ending:
@@ -335,7 +336,7 @@ class Admission:
                 for key, allowance in networks(ticket.address)
             ]
         for cap, counted, ending, whose in caps:
-            # Not without a bound: who ends sessions as fast as it opens them would have every slot.
+            # Bounded: a client that ends sessions as fast as it opens them could take all slots.
             have = counted + max(0, ending - cap)
             if cap and have >= cap:
                 refused = TooManySessions(

@@ -1,7 +1,7 @@
 """Slows down output in bulk while people type, so that their keys are echoed at once.
 
 A program that prints without end takes all processors it can have: its own, the agent's, the server's. The
-kernel shares them fairly, but a key's echo passes through five processes and waits its turn at each.
+kernel shares them fairly, but a key's echo passes through five processes and waits for its turn in each.
 Measured on two processors, with 45 people who type and 5 programs that print without end, the median echo
 took 6 ms and the 99th percentile 36 to 70 ms; at `BYTES_PER_PROCESSOR`, 1.1 ms and 8 to 14 ms; and 1 ms and
 5 to 6 ms without those programs.
@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 
-QUIET_SECONDS = 1.0  # after the last key: nobody types
+QUIET_SECONDS = 1.0  # without a key; then nobody counts as typing
 MAX_KEY_BYTES = 64  # of one input; more was pasted, or is sent by a program
 MIN_BULK_BYTES = 4096  # of one write; less may be an echo, or an editor's screen
 BYTES_PER_PROCESSOR = 4_000_000  # a second, of all sessions together
@@ -25,7 +25,7 @@ MAX_PROCESSORS = 8  # the event loop is one thread: it can use no more, however 
 
 
 class Bulk:
-    """Says how long output rests after each piece.  ``now`` in its methods: seconds of one clock."""
+    """Computes how long output is paused after each piece. `now` in its methods: seconds of one clock."""
 
     def __init__(self, processors: int) -> None:
         self._rate = BYTES_PER_PROCESSOR * min(processors, MAX_PROCESSORS)
@@ -35,7 +35,7 @@ class Bulk:
         self._shares: dict[str, float] = {}  # the same of each session that prints, at its share of the rate
 
     def input(self, session: str, size: int, now: float) -> None:
-        """A client of ``session`` has sent ``size`` bytes of input."""
+        """Called when a client of `session` has sent `size` bytes of input."""
         if size > MAX_KEY_BYTES:
             return
         if self._last[0] != session:
@@ -48,7 +48,7 @@ class Bulk:
         return now - typed <= QUIET_SECONDS
 
     def rest(self, session: str, size: int, now: float) -> float:
-        """Seconds that this session's output in bulk has to rest, as a piece of ``size`` bytes was sent now.
+        """Returns the seconds for which this session's output has to pause after a piece of `size` bytes.
 
         The sessions that print share the rate alike, to however many clients each is sent."""
         if size < MIN_BULK_BYTES or not self.waits(session, now):

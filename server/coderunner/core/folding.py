@@ -1,7 +1,7 @@
-"""Bounds how often an event is reported: beyond a number in a minute it is only counted.
+"""Limits how often events are reported: beyond a number per minute they are only counted.
 
-The count is reported once, after its minute. The number of keys is bounded as well: events of
-further keys are counted together.
+The count is reported once, after the minute. The number of keys is limited as well: events with further keys
+are counted together.
 """
 
 from __future__ import annotations
@@ -21,7 +21,10 @@ class _Window:
 
 
 class Folding:
-    """`each`: how many with one key are reported in a minute. `together`: how many with all keys."""
+    """Decides which events are reported.
+
+    `each`: most reported events with one key per minute. `together`: most with all keys per minute.
+    """
 
     def __init__(self, each: int, together: int) -> None:
         self._each = each
@@ -30,7 +33,7 @@ class Folding:
         self._all = _Window(0.0)
 
     def tell(self, key: Hashable, now: float) -> bool:
-        """Whether this one is reported; otherwise it is counted. `now`: seconds."""
+        """Returns whether this event is to be reported; otherwise counts it. `now`: seconds."""
         if now - self._all.began >= WINDOW_SECONDS:
             self._all = _Window(now)
         window = self._windows.get(key)
@@ -46,9 +49,9 @@ class Folding:
         return True
 
     def over(self, now: float, *, all: bool = False) -> Iterator[tuple[Hashable, int]]:
-        """Yields the keys of minutes that are over, or of `all`, with how many were counted, if any were.
+        """Ends minutes that are over (`all`: all minutes), and yields their keys and counts above 0.
 
-        The key None stands for those that were counted together.
+        The key None stands for all further keys, which are counted together.
         """
         for key, window in list(self._windows.items()):
             if all or now - window.began >= WINDOW_SECONDS:

@@ -43,5 +43,5 @@ def customer(address: str) -> str:
 
 
 def site(address: str) -> str:
-    """The widest network's key: where one client's share is so large that two of them are all there is."""
+    """The widest network's key: for limits of which one client's share is up to half of the total."""
     return networks(address)[-1][0]

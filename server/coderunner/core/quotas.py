@@ -1,7 +1,7 @@
-"""Counts what is used in a period: programs in a minute, processor time and output in a day. Pure, no clock.
+"""Counts usage by period: programs per minute, processor time and output per day. Pure, no clock.
 
-Periods are fixed: minutes and days (UTC) of the clock, so that it can be told when a quota comes back, and
-the sums are kept over a restart by their period's beginning.
+Periods are minutes and days of UTC, so that clients can be told when a quota is reset, and sums can be stored
+over a restart by the beginning of their period.
 """
 
 from __future__ import annotations
@@ -51,10 +51,9 @@ class Sums:
         return found
 
     def restore(self, rows: Iterable[tuple[str, str, int, int]], now: float) -> None:
-        """Adds what the server before has noted: (subject, kind, beginning, amount); other periods are left
-        out.
+        """Adds sums that a previous server stored: (subject, kind, beginning, amount).
 
-        What was counted here meanwhile is added to it.
+        Those of past periods are ignored. What was counted here meanwhile is kept.
         """
         for subject, kind, began, amount in rows:
             if kind in PERIODS and began == beginning(kind, now):

@@ -11,7 +11,7 @@ MAX_ADDRESSES = 8192
 
 
 MAX_WAIT_SECONDS = 2.0
-"""The most credit, in seconds: a client behind a shared address waits no longer for what others took."""
+"""The most debt, in seconds: a client behind a shared address waits no longer for what others used."""
 
 
 class Rates:

@@ -21,7 +21,7 @@ class Shares:
         """Whether `more` bytes may be held for `address`."""
         if self.total + more > self._of_all:
             return False
-        # Half: one site, which may have 65,536 addresses of IPv6, never leaves nothing for the others.
+        # At most half: one site may have 65,536 /64 networks, and must not use up everything.
         return all(
             self._held[key] + more <= (self._of_one if allowance == 1 else self._wide(allowance))
             for key, allowance in networks(address)

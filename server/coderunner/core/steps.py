@@ -1,4 +1,4 @@
-"""What a build says: its steps, and the output of what runs in them."""
+"""Parses the output of an image build: its steps, and the output of their commands."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class BuildStep:
 
 
 def plain(text: str) -> str:
-    """A text of a build without colours: the engine makes red what a command prints on standard error."""
+    """A line of a build without colours: the engine prints the standard error of commands in red."""
     return _COLOUR.sub("", text).strip()
 
 
@@ -39,7 +39,7 @@ def step_of(line: str) -> BuildStep | None:
 
 
 def is_detail(line: str) -> bool:
-    """Whether a line of progress is only for those who want to see all: a step, or output."""
+    """Whether a line of progress is shown only in verbose mode: a step, or output."""
     return line.startswith(OUTPUT) or step_of(line) is not None
 
 

@@ -21,10 +21,11 @@ _BLANKS = re.compile(r"\n{3,}")
 
 
 def tile(data: bytes, columns: int = COLUMNS, lines: int = LINES) -> str:
-    """The last `lines` lines of output, each cut to `columns` characters. No character of the result is a
-    control character but line breaks, or changes how others are shown.
+    """Returns the last `lines` lines of output, each cut to `columns` characters.
 
-    `data`: the end of the output; more than LOOKED_AT bytes are not looked at.
+    Except for line breaks, the result has only printable characters.
+
+    `data`: the end of the output, of which the last LOOKED_AT bytes are used.
     """
     text = data[-LOOKED_AT:].decode("utf-8", "replace")
     text = _STRINGS.sub("", text)

@@ -1,8 +1,8 @@
 """Sends the result of a Judge0 submission to the address that it named.
 
-The server makes a request to an address that a stranger chose. So requests go only to hosts that the
-operator allows (JUDGE0_CALLBACK_HOSTS), and only if all addresses of the name are public; the request goes to
-the address that was checked, and follows no redirect.
+A client chooses the address, so this is protected against server-side request forgery: requests go only to
+hosts that the operator allows (JUDGE0_CALLBACK_HOSTS), and only if all addresses of the name are public. A
+request goes to the address that was checked, and follows no redirect.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ async def resolved(host: str, port: int) -> list[str]:
 
 
 class Pinned(AbstractResolver):
-    """Knows one host, by the address that was checked."""
+    """A resolver for one host, which returns the address that was checked."""
 
     def __init__(self, host: str, address: str) -> None:
         self._host, self._address = host, address
@@ -115,7 +115,7 @@ class Callbacks:
         return bool(self._hosts)
 
     def problem(self, url: str) -> str:
-        """What is wrong with an address; "" if nothing is."""
+        """Why callbacks to this URL are refused; "" if they are allowed."""
         try:
             parts = urlsplit(url)
             port = parts.port
@@ -132,7 +132,7 @@ class Callbacks:
         return ""
 
     def tell(self, url: str, document: Document) -> None:
-        """Sends what `document` returns to `url`, which `problem` has nothing against. Returns at once."""
+        """Sends the result of `document` to `url` in the background. `problem(url)` must be ""."""
         if self._waiting >= WAITING:
             log.warning("callback not made", extra=fields(why="too many are waiting"))
             return
@@ -161,7 +161,7 @@ class Callbacks:
                 # Looked up for each attempt: the check and the request use the same answer, so DNS cannot
                 # change between.
                 addresses = await self._resolve(host, parts.port or 0)
-                # All of them: a name with one address of each kind is made to be mistaken.
+                # All of them: a name with a public and a private address may be an attack.
                 if not addresses or not all(self._public(one) for one in addresses):
                     return "the host has an address that is not of the internet"
                 # A connector of its own: a pooled connection could lead to an address that was checked for
@@ -179,7 +179,7 @@ class Callbacks:
             return type(error).__name__
 
     async def close(self) -> None:
-        """Gives up those that were not made."""
+        """Cancels all callbacks that are waiting or under way."""
         await self._tasks.stop()
 
 

@@ -59,7 +59,7 @@ _SHOWN = [chr(one) if one in b"\n\r\t" or 0x20 <= one < 0x7F else f"\\x{one:02x}
 
 
 class Refused(BadMessage):
-    """A request that Jobe refuses, with its words and its status."""
+    """A request that Jobe refuses, with Jobe's message and status."""
 
     def __init__(self, message: str, status: int = 400) -> None:
         super().__init__(message)
@@ -73,7 +73,7 @@ def table() -> Jobe:
 
 
 def in_its_words(handler: Handler) -> Handler:
-    """Decorates a handler: errors are answered as Jobe has them, by a text."""
+    """Decorates a handler: errors are answered in Jobe's form, a JSON string."""
 
     @functools.wraps(handler)
     async def wrapped(request: web.Request) -> web.StreamResponse:
@@ -138,7 +138,7 @@ async def put_file(request: web.Request) -> web.StreamResponse:
 
 @in_its_words
 async def head_file(request: web.Request) -> web.StreamResponse:
-    """Says whether a file is there."""
+    """Returns 204 if the file exists, otherwise 404."""
     caller = await _caller(request)
     there = request.app[FILES].has(caller, request.match_info["id"])
     return web.Response(status=204 if there else 404)
@@ -211,7 +211,7 @@ async def _order(
     entry = entry_of(spec, known, source)
     files = {entry: source.encode("utf-8", "replace")}
     for identity, name in _listed(spec):
-        # Not found: Moodle's client uploads the file then, and sends the run again, by the status 404.
+        # At the status 404 Moodle's client uploads the file and sends the run again.
         data = await _in_turn(request, functools.partial(request.app[FILES].get, caller, identity))
         if data is None:
             raise Refused("One or more of the specified files is missing/unavailable", 404)
@@ -219,7 +219,7 @@ async def _order(
         files.setdefault(name, data)
     language = parts.catalog.language(known.runs)
     compiles = bool(language.compile)
-    # As Jobe's: a program may take twice its CPU time. Its compiler gets what a slow one needs here.
+    # As in Jobe, a program may take twice its CPU time. The compiler gets at least the default's time.
     wall = 2000 * cputime
     compiling = max(wall, 2000 * table().limits.cputime)
     wanted = running.wanted(
@@ -242,9 +242,9 @@ def entry_of(spec: Mapping[str, Any], known: JobeLanguage, source: str) -> str:
     name = spec.get("sourcefilename")
     if name and _legal(str(name)) is False:
         raise Refused("The sourcefilename for the run_spec is illegal")
-    # Without what comes behind the last brace: looking for one there takes time that grows as its square.
+    # Only up to the last brace: a search beyond it would take quadratic time.
     found = re.search(known.named_by, source[: source.rfind("{") + 1]) if known.named_by else None
-    # As Jobe: this name is that of an old client, which did not look at the class.
+    # As in Jobe: an old client sends this name whatever the class is.
     if name and name != "prog.java":
         ending = "." + known.file.rpartition(".")[2]
         return str(name) if str(name).endswith(ending) else f"{name}{ending}"
@@ -274,7 +274,7 @@ def _listed(spec: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _numeric(parameters: Mapping[str, Any], name: str, default: float) -> float:
-    """As Jobe has it: what is no number counts as the default."""
+    """A number of the parameters. As in Jobe, the default replaces anything that is not a number."""
     value = parameters.get(name, default)
     try:
         number = float(value) if not isinstance(value, bool) else float(default)
@@ -303,7 +303,7 @@ def _words(parameters: Mapping[str, Any], name: str, default: tuple[str, ...]) -
 
 def _flags(parameters: Mapping[str, Any], known: JobeLanguage) -> dict[str, str]:
     asked = _words(parameters, "interpreterargs", known.interpreterargs)
-    # Refused and not ignored: a teacher's question must not be judged by other rules than were set.
+    # Refused instead of ignored: a question must not be graded under other options than its author set.
     if any(word not in known.interpreterargs for word in asked):
         raise Refused(f"This server cannot set interpreterargs for {known.id}")
     given = [name for name in ("compileargs", "linkargs") if parameters.get(name)]
@@ -363,13 +363,13 @@ def _answer(identity: str, result: Result, known: JobeLanguage, most: int) -> di
         return _document(identity, INTERNAL_ERROR, stderr="the sandbox was lost; send the run again")
     compiled = result.compile
     if compiled is not None and (result.run is None or compiled.stderr):
-        # Jobe runs nothing whose compiler had something to say.
+        # Jobe does not run a program whose compiler printed to standard error.
         said = _clean(compiled.stderr or compiled.output)
         return _document(identity, COMPILATION_ERROR, said or "The compiler was stopped: it took too long.\n")
     run = result.run
     assert run is not None
     stdout, stderr = _clean(run.stdout[:most]), _clean(run.stderr[:most])
-    # A language without a compiler: Jobe runs a check first, and calls what that finds a compilation error.
+    # Languages without a compiler: Jobe runs a syntax check first, whose errors are compilation errors.
     if known.syntax and result.code and re.search(known.syntax, stderr, re.M):
         return _document(identity, COMPILATION_ERROR, stderr)
     if result.reason in ("wall_timeout", "cpu_timeout"):
@@ -389,7 +389,7 @@ def _answer(identity: str, result: Result, known: JobeLanguage, most: int) -> di
 
 
 def _clean(data: bytes) -> str:
-    """As Jobe shows bytes that are no UTF-8: those that are not printable ASCII in hexadecimal."""
+    """The text of output. As in Jobe, if it is not UTF-8, all but printable ASCII is written as `\\xHH`."""
     try:
         return data.decode()
     except UnicodeDecodeError:

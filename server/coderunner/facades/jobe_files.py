@@ -19,10 +19,10 @@ COST = 4096  # bytes that a file counts as at least, as it takes a name and a bl
 
 
 class Cache:
-    """The files, each under its caller and its id; who has too many loses the least recently used.
+    """Files by caller and id. Beyond the bounds, the least recently used are removed.
 
-    `folder`: only this server uses it. A file that is gone is asked for by Jobe's clients, who send it again.
-    Its methods block: they are called in a thread, one at a time.
+    Jobe's clients send a file again if it is missing. `folder`: used only by this server. Methods block: call
+    them in a thread, one at a time.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -32,7 +32,7 @@ class Cache:
         found = [(one.stat(), one) for one in folder.iterdir()]
         # Only the time of writing is stored: after a restart it stands for the last use.
         for told, one in sorted(found, key=lambda pair: pair[0].st_mtime):
-            # A draft of a server that was killed.
+            # Left by a server that was killed while writing.
             if one.name.endswith(".new"):
                 one.unlink(missing_ok=True)
             else:
@@ -43,7 +43,7 @@ class Cache:
         if len(data) > MAX_FILE:
             raise FileTooLarge(f"the file has {len(data)} bytes; send at most {MAX_FILE}")
         whose = _whose(caller)
-        # By digests: no part of a path is what a client has chosen.
+        # Digests, so that clients choose no part of a path.
         path = self._folder / (whose + _digest(name))
         descriptor, draft = tempfile.mkstemp(suffix=".new", dir=self._folder)
         try:
@@ -84,12 +84,12 @@ class Cache:
         return data
 
     def has(self, caller: Caller, name: str) -> bool:
-        """Whether a file is there."""
+        """Whether a file is stored."""
         return _whose(caller) + _digest(name) in self._sizes
 
 
 def _whose(caller: Caller) -> str:
-    """The beginning of the names of a caller's files: nobody reads or replaces another's."""
+    """The prefix of the names of a caller's files, which keeps callers' files apart."""
     return _digest(f"{caller.principal}" if caller.principal else f"address {caller.address}")[:16] + "-"
 
 

@@ -43,11 +43,11 @@ MAX_BATCH_BODY = 8 * 1024 * 1024
 
 
 class Refused(BadMessage):
-    """A request that Judge0 refuses, in its words."""
+    """A request that Judge0 refuses, with Judge0's message."""
 
 
 def in_its_words(handler: Handler) -> Handler:
-    """Decorates a handler: errors are answered as Judge0 has them."""
+    """Decorates a handler: errors are answered in Judge0's form."""
 
     @functools.wraps(handler)
     async def wrapped(request: web.Request) -> web.StreamResponse:
@@ -76,7 +76,7 @@ async def _caller(request: web.Request) -> Caller:
 
 
 def _fields(request: web.Request) -> tuple[str, ...]:
-    """The attributes that are asked for. Raises Refused."""
+    """The attributes that the query requests. Raises Refused."""
     names = [name.strip() for name in request.query.get("fields", "").split(",") if name.strip()]
     wrong = [name for name in names if name != "*" and name not in FIELDS]
     if wrong:
@@ -93,7 +93,7 @@ def _encoded(request: web.Request) -> bool:
 
 @in_its_words
 async def create(request: web.Request) -> web.StreamResponse:
-    """Begins a submission; with `wait` the answer is what came of it."""
+    """Begins a submission. Returns its token, or with `wait` its result."""
     caller, fields, encoded = await _caller(request), _fields(request), _encoded(request)
     body = await _body(request, caller, MAX_BODY)
     job = await _begin(request, body, caller, encoded=encoded)
@@ -146,7 +146,8 @@ async def _body(request: web.Request, caller: Caller, maximum: int) -> dict[str,
             return dict(parse_qsl(data.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=64))
         except ValueError:
             raise Refused("a submission has at most 64 attributes") from None
-    # A form's type needs no preflight (CORS): any site could send one from its visitor's browser.
+    # Other types, such as a form's, need no CORS preflight: any site could send them from a visitor's
+    # browser.
     if request.content_type != "application/json" and "Origin" in request.headers:
         raise Refused("send the submission as application/json")
     body = await request.app[BODIES].read_any(request, caller.address, maximum, codec.MAX_VALUES)
@@ -155,7 +156,7 @@ async def _body(request: web.Request, caller: Caller, maximum: int) -> dict[str,
 
 async def _begin(request: web.Request, given: Mapping[str, Any], caller: Caller, *, encoded: bool) -> Job:
     parts, callbacks = request.app[PARTS], request.app[CALLBACKS]
-    # In a thread, as is what is shown: a zip, and base64 of some megabytes, would hold up everybody.
+    # In a thread: a zip, and base64 of some megabytes, would block the event loop.
     order = await asyncio.to_thread(
         submissions.order_of, given, parts, encoded=encoded, callbacks=callbacks.allowed
     )
@@ -176,7 +177,7 @@ async def _begin(request: web.Request, given: Mapping[str, Any], caller: Caller,
     )
     if parts.runs.waiting(caller) >= table().limits.max_queue_size:
         raise RateLimited("queue is full", retry_after_ms=5000)
-    # The token is its idempotency key, too: so the run outlives the request that began it.
+    # With the token as idempotency key, the run outlives the request that began it.
     return running.begin(request, order.run, caller, plan, token)
 
 
@@ -214,8 +215,8 @@ async def _shown(parts: Parts, job: Job, fields: tuple[str, ...], *, encoded: bo
 
 
 def ended(parts: Parts, callbacks: Callbacks, again: Repeats, work: Work) -> None:
-    """Begins the next run of a submission, or sends its result to the address that it named. `work`: any run
-    or batch that ended."""
+    """Called when any run or batch (`work`) has ended. If it belongs to a submission: begins the submission's
+    next run, or sends the result to its callback URL."""
     if not isinstance(work, Job) or not (work.about.plan.callback or work.about.plan.again):
         return
     caller = Caller(work.about.address, work.about.principal)
@@ -241,9 +242,9 @@ async def show(request: web.Request) -> web.StreamResponse:
 
 @in_its_words
 async def show_batch(request: web.Request) -> web.StreamResponse:
-    """Returns the submissions of some tokens."""
+    """Returns the submissions with the given tokens."""
     caller, fields, encoded = await _caller(request), _fields(request), _encoded(request)
-    # As Judge0, whose clients send many in a header, where an address would be too long.
+    # As in Judge0, whose clients send many tokens in a header, as a URL would be too long.
     listed = request.headers.get("tokens") or request.query.get("tokens", "")
     tokens = [one.strip() for one in listed.split(",") if one.strip()]
     _check_size(len(tokens))
@@ -277,15 +278,16 @@ async def remove(request: web.Request) -> web.StreamResponse:
 
 @in_its_words
 async def index(request: web.Request) -> web.StreamResponse:
-    """Lists one's own submissions, the newest first, in pages; refused without a key, as by a Judge0 without
-    an authorization token: nobody lists the submissions of others."""
+    """Lists the caller's own submissions, the newest first, in pages. 403 without a key, as from a Judge0
+    without an authorization token."""
     caller, fields, encoded = await _caller(request), _fields(request), _encoded(request)
     if caller.principal is None:
         return web.Response(status=403)
     most = table().limits.max_submission_batch_size
     page, size = number_of(request, "page", 1), min(number_of(request, "per_page", most), most)
     runs = request.app[PARTS].runs
-    mine = [job for job in runs.of(caller, Job) if job.patient and repeats.first(job)]  # as no other run
+    # `patient`: only runs of this interface are.
+    mine = [job for job in runs.of(caller, Job) if job.patient and repeats.first(job)]
     shown = mine[(page - 1) * size : page * size]
     try:
         rows = [await _shown(request.app[PARTS], job, fields, encoded=encoded) for job in shown]
@@ -303,9 +305,9 @@ async def index(request: web.Request) -> web.StreamResponse:
 
 
 def number_of(request: web.Request, name: str, default: int) -> int:
-    """A number from 1 on of the query. Raises Refused."""
+    """A positive integer of the query. Raises Refused."""
     text = request.query.get(name, str(default))
-    # The zeros, too, are bounded: int() takes no text of more than 4,300 digits.
+    # Leading zeros are limited as well: int() raises ValueError beyond 4,300 digits.
     if not re.fullmatch("0{0,9}[1-9][0-9]{0,8}", text):
         raise Refused(f"invalid {name}: {text[:20]}")
     return int(text)
@@ -324,7 +326,7 @@ async def languages(request: web.Request) -> web.StreamResponse:
 
 @in_its_words
 async def languages_all(request: web.Request) -> web.StreamResponse:
-    """Lists the languages, and that none of them is archived."""
+    """Lists the languages, none of which is archived."""
     await _caller(request)
     found = sorted(submissions.languages_of(request.app[PARTS]).values(), key=lambda one: one.name)
     rows = [{"id": one.id, "name": one.name, "is_archived": False} for one in found]
@@ -362,7 +364,7 @@ async def statuses(request: web.Request) -> web.StreamResponse:
 
 @in_its_words
 async def about(request: web.Request) -> web.StreamResponse:
-    """Says which version of the interface this is."""
+    """Returns the version of the interface."""
     await _caller(request)
     told = table()
     document = {
@@ -376,7 +378,7 @@ async def about(request: web.Request) -> web.StreamResponse:
 
 @in_its_words
 async def version(request: web.Request) -> web.StreamResponse:
-    """Says it as text."""
+    """Returns the version of the interface as text."""
     await _caller(request)
     return web.Response(text=table().version)
 
@@ -414,14 +416,14 @@ async def config_info(request: web.Request) -> web.StreamResponse:
 
 @in_its_words
 async def system_info(request: web.Request) -> web.StreamResponse:
-    """An empty object: the machine is not described to callers."""
+    """Returns an empty object, so that callers learn nothing about the machine."""
     await _caller(request)
     return await running.reply(request, {})
 
 
 @in_its_words
 async def workers(request: web.Request) -> web.StreamResponse:
-    """Counts the slots and who waits for one."""
+    """Returns the numbers of slots and of waiting sessions."""
     await _caller(request)
     parts = request.app[PARTS]
     queue = parts.registry.queue.stats()
@@ -447,6 +449,6 @@ async def authenticate(request: web.Request) -> web.StreamResponse:
 
 @in_its_words
 async def authorize(request: web.Request) -> web.StreamResponse:
-    """Refused: Judge0's administrator has no counterpart here."""
+    """Returns 403: there is no counterpart of Judge0's administrator."""
     await _caller(request)
     return web.Response(status=403)

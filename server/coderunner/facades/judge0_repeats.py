@@ -1,7 +1,7 @@
-"""Judge0's `number_of_runs`: a submission that is run several times, each time as if it were the first.
+"""Judge0's `number_of_runs`: runs a submission several times, independently of each other.
 
-Each run is a job of its own, whose id is made of the submission's token: so the next server finds them, and
-the next run is begun once, whoever asks for it.
+Each run is a job of its own, whose id is derived from the submission's token. So they are found after a
+restart, and each run is begun only once, however many requests ask for it.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from coderunner.web.keys import Parts
 
 log = logging.getLogger(__name__)
 
-AGAIN_SECONDS = 2.0  # before the next run is asked for again, where the server has no room for it
-TRIES = 300  # of that: ten minutes, for which a submission is kept
+AGAIN_SECONDS = 2.0  # between attempts to begin the next run, if the server has no room for it
+TRIES = 300  # attempts: ten minutes, as long as a submission is kept
 
 
 class Repeats:
@@ -38,7 +38,7 @@ class Repeats:
         self._tasks = Tasks("repeats")
 
     def go_on(self, work: Callable[[], Awaitable[None]]) -> None:
-        """Awaits `work` in the background; again where it is refused for now."""
+        """Awaits `work` in the background, and repeats it if it raises a retryable error."""
         self._tasks.start(self._go_on(work), "repeat")
 
     async def _go_on(self, work: Callable[[], Awaitable[None]]) -> None:
@@ -53,33 +53,35 @@ class Repeats:
             await asyncio.sleep(AGAIN_SECONDS)
 
     async def close(self) -> None:
-        """Gives up: whoever asks the next server for the submission begins its next run."""
+        """Cancels the tasks. After a restart, the next request for a submission begins its next run."""
         await self._tasks.stop()
 
 
 def token_of(job: Job) -> str:
-    """The token of the submission of which this is a run."""
+    """The token of the submission that a run belongs to."""
     return job.id[: submissions.TOKEN_CHARACTERS]
 
 
 def first(job: Job) -> bool:
-    """Whether it is a submission's first run, which is found by its token."""
+    """Whether a run is the first one of its submission, whose id is the token."""
     return len(job.id) == submissions.TOKEN_CHARACTERS
 
 
 def count_of(note: Mapping[str, Any]) -> int:
-    """How many times a submission is to be run: what a column for whole numbers has of the number, as in
-    Judge0."""
+    """How many times a submission is to be run. Fractions are cut off, as by Judge0's integer column."""
     return max(1, int(note["number_of_runs"]))
 
 
 async def runs_of(parts: Parts, head: Job, note: Mapping[str, Any]) -> list[Job]:
-    """The runs of a submission until now, of which the first is `head`; begins the next one where it is due.
-    It is over when the last of them is done. Raises CodeRunnerError if the next one is refused."""
+    """Returns the runs of a submission so far; begins the next one if it is due.
+
+    `head`: the first run. The submission is over when the last returned run is. Raises CodeRunnerError if the
+    next run is refused.
+    """
     jobs = [head]
     while len(jobs) < count_of(note):
         last = jobs[-1]
-        # As in Judge0: the first that is not accepted is the last.
+        # As in Judge0, a run that is not accepted is the last one.
         if not last.done or last.error is not None or not _accepted(note, await running.result_of(last)):
             break
         jobs.append(await _next(parts, head, note, len(jobs) + 1))
@@ -100,19 +102,19 @@ async def _next(parts: Parts, head: Job, note: Mapping[str, Any], number: int) -
         return runs.find(name, caller, Job)
     except NoRun:
         pass
-    # In a thread, as when it was begun. Of what was kept: the first run's request is not any more.
+    # In a thread, as for the first run. From the note, as the original request is not kept.
     order = await asyncio.to_thread(submissions.order_of, _given(note), parts, encoded=True, callbacks=True)
     plan = Plan(id=name, walls=order.walls, scripts=order.scripts, patient=True, again=1, first=head.id)
-    # By its id as the key: who asks at the same time gets the same run.
+    # With the id as idempotency key, concurrent requests get the same run.
     work = runs.begin(order.run, caller, name, plan)
     assert isinstance(work, Job)
     return work
 
 
 def _given(note: Mapping[str, Any]) -> dict[str, Any]:
-    """The submission as it was sent, with its texts in base64."""
+    """The submission's attributes as they were sent, with texts in base64."""
     given = {name: note[name] for name in (*submissions.ENCODED, "additional_files", "language_id")}
-    for name in ("compiler_options", "command_line_arguments"):  # which are never sent in base64
+    for name in ("compiler_options", "command_line_arguments"):  # never sent in base64
         text = note[name]
         given[name] = None if text is None else base64.b64decode(text).decode("utf-8", "replace")
     return given | {name: note[name] for name in submissions.NUMBERS}

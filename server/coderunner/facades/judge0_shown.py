@@ -1,4 +1,4 @@
-"""What is shown of a submission to Judge0's interface. Without I/O."""
+"""Makes the attributes of a submission for Judge0's responses. Without I/O."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TEXTS = frozenset((*ENCODED, "stdout", "stderr", "compile_output", "message", "a
 
 
 class Unconvertible(Exception):
-    """An attribute is no UTF-8, and was not asked for in base64."""
+    """An attribute is not UTF-8, and base64 was not requested."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ def _time(seconds: float) -> str:
 
 
 def outcome(facts: Facts, note: Mapping[str, Any]) -> dict[str, Any]:
-    """The attributes that tell what came of a submission."""
+    """The attributes with the result of a submission."""
     empty = dict.fromkeys(("stdout", "stderr", "compile_output", "message", "time", "wall_time", "memory"))
     told: dict[str, Any] = {**empty, "exit_code": None, "exit_signal": None, "status_id": facts.status}
     if facts.failure:
@@ -118,7 +118,7 @@ def outcome(facts: Facts, note: Mapping[str, Any]) -> dict[str, Any]:
 
 def _judged(result: Result, run: Stage, note: Mapping[str, Any]) -> tuple[int, str | None]:
     """The status and the message of a program that ran."""
-    # Without the extra time: that is how long a program may go on before it is killed, as in Judge0.
+    # Without the extra time, which only delays the kill, as in Judge0.
     most = note["cpu_time_limit"] * 1000
     if result.reason == "wall_timeout":
         return 5, "Time limit exceeded (wall clock)"
@@ -158,6 +158,6 @@ def _shown(value: Any, encoded: bool) -> Any:
 
 
 def note_of(data: bytes) -> dict[str, Any]:
-    """A stored note."""
+    """Decodes a stored note."""
     note: dict[str, Any] = msgspec.json.decode(data)
     return note

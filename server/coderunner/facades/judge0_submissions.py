@@ -1,4 +1,4 @@
-"""Judge0's submissions: how a request is checked, and what is shown of one. Without I/O."""
+"""Checks Judge0's submissions and converts them into runs. Without I/O."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def table() -> Judge0:
 
 
 class Wrong(Exception):
-    """A submission that is refused: what is wrong, by attribute."""
+    """A refused submission. `problems`: messages by attribute."""
 
     def __init__(self, problems: dict[str, list[str]]) -> None:
         self.problems = problems
@@ -62,8 +62,11 @@ class Wrong(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """A checked submission. `run`: what is begun for it. `walls`: its limits of time by phase, in ms. `note`:
-    what is kept of it. `callback`: the address to tell its end to, "" for none. `scripts`: as of `Plan`."""
+    """A checked submission.
+
+    `run`: the request for its run. `walls`: limits of wall time by phase, in ms. `note`: the attributes that
+    are stored with the run. `callback`: its callback URL, "" for none. `scripts`: as of `Plan`.
+    """
 
     run: RunRequest
     walls: dict[str, int]
@@ -123,7 +126,7 @@ def order_of(given: Mapping[str, Any], parts: Parts, *, encoded: bool, callbacks
         }
     )
     walls = {"compiling": _ms(table().limits.max_wall_time_limit), "running": _ms(numbers["wall_time_limit"])}
-    note = {**numbers, **_flat(told, given, known)}
+    note = {**numbers, **_stored(told, given, known)}
     return Order(run, walls if compiles else {}, note, callback.decode("utf-8", "replace"), scripts)
 
 
@@ -133,7 +136,7 @@ def _text(given: Mapping[str, Any], name: str) -> bytes | None:
 
 
 def _decoded(text: bytes | None) -> bytes | None:
-    """As Ruby decodes base64: what is no character of it is left out."""
+    """Decodes base64 as Ruby does: other characters are ignored."""
     if text is None:
         return None
     # Ruby stops at the padding. One character left over encodes less than a byte, and is dropped.
@@ -158,7 +161,7 @@ def _language(
     return known
 
 
-# Each with its least value, whether that is excluded, and the setting that has the greatest.
+# By attribute: least value, whether that is excluded, limit with the greatest value, default (None: a limit).
 NUMBERS = {
     "number_of_runs": (0, True, "max_number_of_runs", 1),
     "cpu_time_limit": (0, False, "max_cpu_time_limit", None),
@@ -183,7 +186,7 @@ def _numbers(given: Mapping[str, Any], problems: dict[str, list[str]]) -> dict[s
             number = float(value) if not isinstance(value, bool) else float("nan")
         except (TypeError, ValueError, OverflowError):
             number = float("nan")
-        # NaN, by its definition unequal to itself: also for what was no number at all.
+        # NaN, which is unequal to itself; also stands for what was not a number.
         if number != number:
             problems[name] = ["is not a number"]
         elif number < least or (excluded and number == least):
@@ -238,10 +241,9 @@ def _additional(given: Mapping[str, Any]) -> list[File]:
     try:
         # Bounded before it is unpacked: a zip of a few kilobytes can hold gigabytes.
         for member in members(io.BytesIO(packed), Bounds(MAX_FILES, most, most)):
-            # No links: they could lead out of the workspace.
+            # Links are skipped, as they could lead out of the workspace.
             if member.folder or not member.plain:
                 continue
-            # Counted as it is unpacked; what the zip's directory claims proves nothing.
             total += member.size
             if total > most or len(found) == MAX_FILES:
                 raise Wrong(
@@ -258,12 +260,12 @@ def _words(text: bytes | None) -> list[str]:
     try:
         return shlex.split(line)
     except ValueError:
-        # An unfinished quotation: Judge0's shell would fail; here the program gets the words as they are.
+        # Unfinished quotation: Judge0's shell would fail; here the line is split at spaces.
         return line.split()
 
 
 def _flags(known: Judge0Language, options: bytes | None) -> dict[str, str]:
-    """The compiler's options, as its environment has them: libraries apart, as they come last."""
+    """The environment with the compiler's options. Libraries (`-l`) are separate, as they come last."""
     words = _words(options)
     libraries = [word for word in words if word.startswith("-l")]
     others = [word for word in words if not word.startswith("-l")]
@@ -292,10 +294,10 @@ def _limits(numbers: Mapping[str, float], parts: Parts, *, compiles: bool) -> di
     return {name: running.within(parts, name, value) for name, value in wanted.items()}
 
 
-def _flat(
+def _stored(
     told: Mapping[str, bytes | None], given: Mapping[str, Any], known: Judge0Language
 ) -> dict[str, Any]:
-    """What is kept of a submission, for those who ask for these attributes, and to judge it."""
+    """The attributes of a submission that are stored, for later requests and for judging it."""
     texts = {name: None if text is None else base64.b64encode(text).decode() for name, text in told.items()}
     packed = _decoded(_text(given, "additional_files"))
     return {

@@ -25,7 +25,7 @@ from coderunner.web.keys import PARTS, Parts
 from coderunner.web.replies import status_of
 
 PREFIXES = ("/api/v2", "/api/v2/piston")
-"""Where a server of one's own has the interface, and where the public one has it."""
+"""The paths of a self-hosted Piston, and of the public one."""
 STAGES = ("compile", "run")
 CONSTRAINTS = ("memory_limit", "timeout", "cpu_time")
 
@@ -37,11 +37,11 @@ def table() -> Piston:
 
 
 class Refused(BadMessage):
-    """A request that Piston refuses, with its own words."""
+    """A request that Piston refuses, with Piston's message."""
 
 
 def in_its_words(handler: Handler) -> Handler:
-    """Decorates a handler: errors are answered as Piston has them, `{"message": ...}`."""
+    """Decorates a handler: errors are answered in Piston's form, `{"message": ...}`."""
 
     @functools.wraps(handler)
     async def wrapped(request: web.Request) -> web.StreamResponse:
@@ -55,7 +55,7 @@ def in_its_words(handler: Handler) -> Handler:
 
 
 def runtimes_of(parts: Parts) -> list[PistonRuntime]:
-    """Those of the table whose languages are offered here."""
+    """The runtimes of the table whose languages are offered here."""
     return [one for one in table().runtimes if running.offered(parts, one.runs)]
 
 
@@ -76,7 +76,7 @@ async def runtimes(request: web.Request) -> web.StreamResponse:
 
 @in_its_words
 async def packages(request: web.Request) -> web.StreamResponse:
-    """Lists the same as packages, which are all installed."""
+    """Lists the languages as packages, all of which are installed."""
     rows = [
         {"language": one.runtime or one.language, "language_version": one.version, "installed": True}
         for one in runtimes_of(request.app[PARTS])
@@ -86,12 +86,12 @@ async def packages(request: web.Request) -> web.StreamResponse:
 
 @in_its_words
 async def execute(request: web.Request) -> web.StreamResponse:
-    """Runs a program, and answers with what it did."""
+    """Runs a program and returns its result."""
     caller = await running.caller_of(request, "Authorization")
     if not _is_json(request):
         raise BadMedia("requests must be of type application/json")
     body = await request.app[BODIES].read_any(request, caller.address, MAX_BODY)
-    # In a thread, as base64 of some megabytes would hold up everybody.
+    # In a thread, as decoding base64 of some megabytes would block the event loop.
     order = await asyncio.to_thread(order_of, body, request.app[PARTS])
     job = running.begin(request, order.run, caller, order.plan)
     try:
@@ -104,8 +104,8 @@ async def execute(request: web.Request) -> web.StreamResponse:
 
 
 def _is_json(request: web.Request) -> bool:
-    """Whether the body may be JSON. A client in Node.js that names no type sends `text/plain`; from a page
-    that would need no leave of this server (CORS), so it is taken from programs alone."""
+    """Whether the body may be JSON. Also for `text/plain`, the default of clients in Node.js, but not from
+    pages: these could send it without a CORS preflight."""
     return request.content_type == "application/json" or (
         request.content_type == "text/plain" and "Origin" not in request.headers
     )
@@ -116,7 +116,7 @@ def _is_json(request: web.Request) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """A checked request. `run`, `plan`: what is begun for it. `cpu_ms`: of the program."""
+    """A checked request. `run`, `plan`: arguments of `Runs.begin`. `cpu_ms`: the program's limit."""
 
     runtime: PistonRuntime
     run: RunRequest
@@ -125,8 +125,8 @@ class Order:
 
 
 def order_of(body: Any, parts: Parts, *, live: bool = False) -> Order:
-    """Checks a request in Piston's order. `live`: its input comes while it runs. Raises Refused, with
-    Piston's words, and BadMessage."""
+    """Checks a request, in the same order as Piston. `live`: its input comes while it runs. Raises Refused
+    and BadMessage."""
     body = body if isinstance(body, dict) else {}
     for name in ("language", "version"):
         if not body.get(name) or not isinstance(body[name], str):
@@ -182,7 +182,7 @@ def _order(
     files[first] = entry, files[first][1]
     compiles = bool(language.compile)
     walls = {"compiling": limits["compile_timeout"], "running": limits["run_timeout"]}
-    # The agent has one limit for compiler and program; `_stage` looks at the program's own.
+    # The agent has one limit for compiler and program together; `_stage` checks the program's own.
     cpu = limits["run_cpu_time"] + (limits["compile_cpu_time"] if compiles else 0)
     wanted = {
         "wall_ms": running.within(parts, "wall_ms", max(walls.values()) if compiles else walls["running"]),
@@ -190,7 +190,7 @@ def _order(
         "output_bytes": 2 * table().limits.output_max_size + COMPILE_OUTPUT,
     }
     if live:
-        del wanted["output_bytes"]  # Piston's WebSocket has no limit of its own; this server's default it is
+        del wanted["output_bytes"]  # Piston's WebSocket has no limit, so this server's default applies
     if limits["run_memory_limit"] > 0:
         wanted["memory_bytes"] = running.within(parts, "memory_bytes", limits["run_memory_limit"])
     run = running.wanted(
@@ -239,7 +239,7 @@ def _stdin(body: dict[str, Any]) -> str:
     text = body.get("stdin") or ""
     if not isinstance(text, str):
         raise Refused("stdin is required as a string")
-    # As Piston: many programs read lines, and wait for the end of the last one.
+    # As in Piston: many programs read lines and need the last line break.
     return text if text.endswith("\n") else text + "\n"
 
 
@@ -251,7 +251,7 @@ def _answer(order: Order, result: Result) -> dict[str, Any]:
     if result.compile is not None:
         ended = result if result.run is None else None
         document["compile"] = _stage(result.compile, ended, None)
-    # As Piston has it for older clients: what the compiler did stands for the run that did not take place.
+    # As in Piston, for older clients: without a run, `run` repeats the compiler's result.
     document["run"] = document["compile"] if result.run is None else _stage(result.run, result, order.cpu_ms)
     return {**document, "language": order.runtime.language, "version": order.runtime.version}
 
@@ -281,15 +281,15 @@ def _stage(stage: Stage, ended: Result | None, cpu_ms: int | None) -> dict[str, 
 def end_of(
     result: Result, stage: Stage, *, late: bool, counted: bool = True
 ) -> tuple[int | None, int | None, str | None, str | None]:
-    """Code, signal, message and status of a stage that ended so. `late`: it used more CPU time than it may.
+    """Returns code, signal, message and status of a stage. `late`: it used more CPU time than its limit.
     `counted`: its output is limited."""
-    # A number above any output.
+    # Without a limit: a number above any output.
     most = table().limits.output_max_size if counted else 2**60
     if result.reason == "wall_timeout":
         return None, signal.SIGKILL, "Time limit exceeded (wall clock)", "TO"
     if late or result.reason == "cpu_timeout":
         return None, signal.SIGKILL, "Time limit exceeded", "TO"
-    # The server stops at the sum of both; the longer one is what Piston would have stopped at.
+    # The server's limit is for the sum of both streams; Piston would have stopped at the longer one.
     if len(stage.stderr) > most and len(stage.stderr) > len(stage.stdout):
         return None, signal.SIGKILL, "stderr length exceeded", "EL"
     if len(stage.stdout) > most or result.reason == "output_limit":

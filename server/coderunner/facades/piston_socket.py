@@ -1,4 +1,4 @@
-"""Piston's WebSocket, `/connect`: a program with its input and output as they come."""
+"""Piston's WebSocket, `/connect`: a program with live input and output."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from coderunner.web.tcp import TcpConnection, tcp_of
 INIT_SECONDS = 1.0  # for the first message
 WRITE_SECONDS = 60.0  # for the client to take a message
 KEEPALIVE_SECONDS = 20.0
-# What a task of a connection may raise without a fault of this server.
+# Errors of a connection's tasks that are not faults of this server.
 OF_PEERS = (CodeRunnerError, ConnectionError, TimeoutError)
 NAMES = {f"SIG{name}": name for name in SIGNALS}
 
@@ -63,7 +63,7 @@ async def connect(request: web.Request) -> web.StreamResponse:
 
 
 class Talk:
-    """One connection. `request`: that began it."""
+    """One connection. `request`: its upgrade request."""
 
     def __init__(self, request: web.Request, socket: Socket, caller: Caller) -> None:
         self._request = request
@@ -78,16 +78,16 @@ class Talk:
         try:
             first = await self.first()
         except TimeoutError:
-            if self._failed.done():  # after which nothing is read
+            if self._failed.done():  # nothing is read after a failure
                 self._failed.result()
             await self._socket.close(code=4001, message=b"Initialization Timeout")
             return
         if first is None:
             return
-        # In a thread, as base64 of some megabytes would hold up everybody.
+        # In a thread, as decoding base64 of some megabytes would block the event loop.
         order = await asyncio.to_thread(piston.order_of, first, self._parts, live=True)
         job = self._job = running.begin(self._request, order.run, self._caller, order.plan)
-        # An unexpected failure of either is logged by their owner; its client is told of an internal error.
+        # `Tasks` logs an unexpected failure of either; the client gets an internal error.
         async with Tasks(
             "piston connection", lambda _: self.fail(InternalError()), expected=OF_PEERS
         ) as tasks:
@@ -110,10 +110,10 @@ class Talk:
         if self._job is not None:
             self._parts.runs.gone(self._job)
         if self._failed.done() and not self._failed.cancelled():
-            self._failed.exception()  # was told, or the peer is gone
+            self._failed.exception()  # so that asyncio does not log it; it was sent, or the peer is gone
 
     async def tell_error(self, message: str) -> None:
-        """Tells the client why, and closes."""
+        """Sends an error to the client, and closes."""
         with contextlib.suppress(ConnectionError, TimeoutError):
             await self._send({"type": "error", "message": message})
             await self._socket.close(code=4002, message=b"Notified Error")
@@ -130,12 +130,12 @@ class Talk:
             if message.get("type") in ("data", "signal"):
                 await self._socket.close(code=4003, message=b"Not yet initialized")
                 return None
-            if timing.now() > due:  # who sends without a pause would never be waited for
+            if timing.now() > due:  # the deadline of `_receive` does not fire while messages keep arriving
                 raise TimeoutError
         return None
 
     async def _receive(self, due: float | None = None) -> dict[str, Any] | None:
-        # What is waited for below is this server's own: the rate of an address that many share.
+        # Only this wait counts: the one for the rate of a shared address, below, is not the client's fault.
         async with timing.within(None if due is None else max(0.0, due - timing.now())):
             frame = await self._socket.receive()
         if frame.type not in (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY):

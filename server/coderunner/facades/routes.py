@@ -62,10 +62,10 @@ FACADES: dict[str, Callable[[], Iterable[web.RouteDef]]] = {
 
 
 def install(app: web.Application) -> None:
-    """Adds the routes of the facades that the settings name, with those that browsers ask first (CORS)."""
+    """Adds the routes of the facades in the setting FACADES, and those for CORS preflights."""
     parts, limits = app[PARTS], judge0_submissions.table().limits
-    piston.table(), jobe.table()  # read now: later it would delay everybody
-    # Made without Judge0, too: a run of an earlier server may still have a callback.
+    piston.table(), jobe.table()  # read now, as it would block the event loop later
+    # Also without Judge0: a run of an earlier server may still have a callback.
     callbacks = app[CALLBACKS] = Callbacks(
         parts.settings.judge0_callback_hosts, limits.callbacks_max_tries, limits.callbacks_timeout
     )

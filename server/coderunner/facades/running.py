@@ -1,4 +1,4 @@
-"""What the facades have in common: who asks, how a program is begun and waited for, what came of it."""
+"""Functions that the facades share: identify the caller, begin a run, wait for it, read its result."""
 
 from __future__ import annotations
 
@@ -32,21 +32,21 @@ from coderunner.web.replies import CORS
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 PIECE = 64 * 1024
 COMPILE_OUTPUT = 64 * 1024  # bytes that the compiler may print beside what the program may
-# The agent, its helpers and the shell: the foreign systems count the program's processes only.
+# The agent, its helpers and the shell. The limits of other systems count the program's processes only.
 OWN_PIDS = 8  # processes of a container beside those of its program
 LOST = ("engine_lost", "evicted", "session_closed")
 
 
 def data(kind: type[S], name: str) -> S:
-    """Reads a facade's data file, which stands beside this module. Raises ConfigError."""
+    """Reads a facade's data file, which is beside this module. Raises ConfigError."""
     return read_toml(kind, (Path(__file__).parent / name).read_text(encoding="utf-8"), name)
 
 
 async def caller_of(request: web.Request, header: str) -> Caller:
-    """Identifies the caller, whose key or token may stand in `header`, where that system's clients send it.
+    """Identifies the caller. `header`: where that system's clients send their key or token.
 
-    Where no credential is needed, an unknown one counts as none: it is that of the server which the client
-    used before. Raises Unauthenticated, and NotAllowed for a credential that is not for runs.
+    If no credential is required, an unknown one counts as none: it may be one for the server that the client
+    used before. Raises Unauthenticated, and NotAllowed for a credential without the scope `run`.
     """
     parts = request.app[PARTS]
     address, about = guard.address_of(parts.settings, request), guard.request_id(parts.settings, request)
@@ -57,7 +57,7 @@ async def caller_of(request: web.Request, header: str) -> Caller:
         shown = Shown(given) if given else guard.shown(parts.settings, request)
         who = await parts.identity.principal(shown)
     except Unauthenticated:
-        # `require` refuses it below, where a credential is needed.
+        # `require` refuses it below if a credential is required.
         who = parts.identity.nobody
     who.require("run")
     return Caller(address, who.subject, about=about, who=who)
@@ -69,8 +69,8 @@ def offered(parts: Parts, name: str) -> bool:
 
 
 def main_file(language: Language, name: str, content: bytes) -> str:
-    """The path for the file that a program begins with: `name`, or another if the language's tools would not
-    take that. `name`: "" if the client did not name it."""
+    """The path of the file that a program begins with: `name`, or the language's default if its tools would
+    not accept that. `name`: "" if the client did not name the file."""
     # Compilers choose by the ending: a file `main` would be taken for an object file.
     if language.extensions and not name.endswith(language.extensions):
         return language.entry
@@ -78,7 +78,7 @@ def main_file(language: Language, name: str, content: bytes) -> str:
 
 
 def wanted(fields: Mapping[str, Any]) -> RunRequest:
-    """The run that these fields describe. `files`: of `File`. Raises BadMessage."""
+    """Makes a run request. `fields`: those of `RunRequest`; `files` are `File`s. Raises BadMessage."""
     try:
         return msgspec.convert(dict(fields), RunRequest)
     except ValueError as error:
@@ -86,12 +86,12 @@ def wanted(fields: Mapping[str, Any]) -> RunRequest:
 
 
 def file(path: str, content: bytes) -> File:
-    """A file of a program. A path from the root is taken for one from the workspace."""
+    """A file of a program. An absolute path is taken as relative to the workspace."""
     return File(path.lstrip("/"), content)
 
 
 def within(parts: Parts, name: str, value: float) -> int:
-    """A limit as near to `value` as this server lets a client set it. `name`: of the limit."""
+    """Returns `value` limited to what a client of this server may request. `name`: of the limit."""
     rules = parts.declared.rules
     return round(min(max(value, rules.floors.get(name, 1)), rules.ceilings.get(name, value)))
 
@@ -104,17 +104,17 @@ def begin(request: web.Request, run: RunRequest, caller: Caller, plan: Plan, key
 
 
 async def finished(request: web.Request, job: Job) -> Result:
-    """Waits for the run's end, or until its caller has gone. Raises CodeRunnerError if there is no answer."""
+    """Waits until the run ends or its caller disconnects. Raises CodeRunnerError without a result."""
     while not job.over and not events.gone(request):
         with contextlib.suppress(TimeoutError):
-            # aiohttp tells a handler nothing of a closed connection, so it looks from time to time.
+            # aiohttp does not tell a handler about a closed connection, so it is checked periodically.
             async with asyncio.timeout(events.LOOK_SECONDS):
                 await job.news()
     return await result_of(job)
 
 
 async def note(job: Job) -> bytes:
-    """What a facade keeps with a run. Raises NoRun if it was removed meanwhile."""
+    """The data that a facade stored with a run. Raises NoRun if it was removed meanwhile."""
     try:
         return await asyncio.to_thread(job.note)
     except OSError:
@@ -122,7 +122,7 @@ async def note(job: Job) -> bytes:
 
 
 async def result_of(job: Job) -> Result:
-    """What came of a run. Raises CodeRunnerError if there is no answer."""
+    """The result of a run. Raises CodeRunnerError if there is none."""
     if job.error is not None:
         raise job.error
     if job.suspended:
@@ -140,8 +140,8 @@ def _read(job: Job) -> RunAnswer:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """What the compiler or the program did. `output`: both streams in their order. Times in ms, memory in
-    bytes; 0 if unknown."""
+    """The result of the compiler or the program. `output`: both streams in their order. Times in ms, memory
+    in bytes; 0 if unknown."""
 
     stdout: bytes
     stderr: bytes
@@ -153,7 +153,7 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What came of a run. `compile`: None without a compiler; `run`: None if the compiler made no program.
+    """The result of a run. `compile`: None without a compiler; `run`: None if the compiler made no program.
     `reason`, `code`, `signal`: of the stage that was last; `signal`: its number."""
 
     reason: str
@@ -177,7 +177,7 @@ def _result(answer: RunAnswer) -> Result:
         return Result(*facts, first, None)
     run = _stage(
         answer,
-        # The usage of the end is of both phases.
+        # The usage at the end is that of both phases together.
         (whole.wall_ms or 0) - first.wall_ms,
         (whole.cpu_ms or 0) - first.cpu_ms,
         whole.memory_peak_bytes,
@@ -210,7 +210,7 @@ def signal_number(name: str | None) -> int | None:
 
 
 async def reply(request: web.Request, document: Any, status: int = 200) -> web.StreamResponse:
-    """A JSON response, in pieces, as the caller may read slowly. Raises RateLimited."""
+    """Sends a JSON response in pieces, as the caller may read slowly. Raises RateLimited."""
     body = msgspec.json.encode(document)
     address, sending = guard.address_of(request.app[PARTS].settings, request), request.app[SENDING]
     sending.check(address)
@@ -226,6 +226,6 @@ async def reply(request: web.Request, document: Any, status: int = 200) -> web.S
 
 
 def retry_headers(error: CodeRunnerError) -> dict[str, str]:
-    """`Retry-After`, if the error says when to try again."""
+    """The header `Retry-After`, if the error has a time."""
     # Whole seconds (RFC 9110, section 10.2.3), rounded up: a client that comes too early is refused again.
     return {"Retry-After": str(-(-error.retry_after_ms // 1000))} if error.retry_after_ms else {}

@@ -1,4 +1,4 @@
-"""Selects versions as npm does, which is how Piston's clients ask for a language: `3.10.0`, `3.x`, `^18`.
+"""Selects versions as npm does, as Piston's clients name a language's version so: `3.10.0`, `3.x`, `^18`.
 
 Versions here are three numbers, so a selector is a union of half-open intervals of them.
 """
@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 LONGEST = 256  # characters of a selector; npm's own bound
 Numbers = tuple[int, ...]
-# Nine digits at most: int() takes a time that grows as the square of their number.
+# At most nine digits, as int() takes quadratic time.
 _PART = r"(?:[0-9]{1,9}|[xX*])"
 _PARTIAL = rf"v?({_PART}(?:\.{_PART}){{0,2}})(?:-[0-9A-Za-z.-]+)?(?:\+[0-9A-Za-z.-]+)?"
 _COMPARATOR = re.compile(rf"(\^|~>?|>=|<=|>|<|=|)\s*{_PARTIAL}(?:\s+|$)")
@@ -19,7 +19,7 @@ ALL: tuple[Numbers, Numbers] = ((0, 0, 0), (10**9 + 1, 0, 0))
 
 
 def newest(selector: str, versions: Iterable[str]) -> str | None:
-    """The newest of `versions` that the selector takes; None if it takes none, or is no selector."""
+    """The newest of `versions` that the selector matches; None without one, or for an invalid selector."""
     if len(selector) > LONGEST:
         return None
     try:

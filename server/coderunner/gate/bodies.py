@@ -224,7 +224,7 @@ def read_object(data: bytes) -> dict[str, Any]:
         return made
 
     try:
-        # RecursionError: the parser's answer to deeply nested brackets.
+        # RecursionError: raised by the parser for deeply nested brackets.
         found = json.loads(data, object_pairs_hook=once)
     except (ValueError, RecursionError):
         raise Refused("the body is not JSON") from None

@@ -1,4 +1,4 @@
-"""The proxy: takes one request per connection, decides about it, and sends the engine a request of its own.
+"""The proxy: takes one request per connection, checks it, and sends the engine a request of its own.
 
 It does not use an HTTP library's forwarding: the engine gets only what the policy built, so a request cannot
 be read in one way by the proxy and in another by the engine.

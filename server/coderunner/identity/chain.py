@@ -29,10 +29,11 @@ UNKNOWN = "the credential is not known here; leave it out, or ask for a new one"
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """What a request shows of its caller.
+    """The credentials of a request.
 
     `bearer`: from the Authorization header or the WebSocket's subprotocol, b"" if malformed. `user`, `roles`,
-    `rooms`: from headers of a trusted proxy. `cookie`: of a sign-in. Each is None if it is not there.
+    `rooms`: from headers of a trusted proxy. `cookie`: of a sign-in. `bearer`, `user` and `cookie` are None
+    if absent.
     """
 
     bearer: bytes | None = None
@@ -45,9 +46,9 @@ class Shown:
 class Verifiers:
     """Verifies credentials.
 
-    `keys`: the API keys, which somebody else keeps up to date. `sign_ins`: those to the page, None if there
-    is no way to make one. `login`: with a provider, `lti`: from a learning platform; each None without one.
-    `rules`: how claims become a principal.
+    `keys`: the API keys, which `stored.watch` keeps up to date. `sign_ins`: sign-ins to the page; `login`:
+    with a provider; `lti`: from a learning platform; each None if it is not configured. `rules`: how claims
+    become a principal.
     """
 
     def __init__(
@@ -75,12 +76,12 @@ class Verifiers:
         self._fetcher = fetcher
 
     async def principal(self, shown: Shown) -> Principal:
-        """Who makes a request; `nobody` if it shows no credential.
+        """The principal of a request; `nobody` if it has no credential.
 
         Raises Unauthenticated for an unknown credential: treating it as none would hide the mistake from its
         owner. Raises IdentityUnavailable.
         """
-        # What a client sends itself counts before what its proxy or browser adds.
+        # What the client itself sends has precedence over what its proxy or browser adds.
         if shown.bearer is not None:
             return self.rules.raised(await self._bearer(shown.bearer))
         try:
@@ -96,9 +97,11 @@ class Verifiers:
         return self.nobody
 
     def ended(self, who: Principal, now: float, *, oversees: bool) -> bool:
-        """Whether a connection that `who` has opened is to be closed: its key has ended. `oversees`: it
-        watches a session as a teacher or operator, by the credential alone; then also if that has expired,
-        or the sign-in was ended."""
+        """Whether a connection of `who` must be closed, as its key has ended.
+
+        `oversees`: the connection watches a session as a teacher or operator. Then it must be closed also if
+        the credential has expired or the sign-in was ended, as nothing else permits it.
+        """
         if oversees and who.until is not None and who.until <= now:
             return True
         if oversees and self.sign_ins is not None and self.sign_ins.ended(who):
@@ -116,7 +119,7 @@ class Verifiers:
         if text.startswith(PREFIX):
             found = self.keys.find(text, time.time())
             if found is None and self.keys.awaited:
-                # After a start: a client that comes back must not be told that its key is good no more.
+                # After a start: a client that reconnects must not be told that its key is invalid.
                 raise IdentityUnavailable("the keys have not been read yet", retry_after_ms=500)
             if found is None:
                 raise Unauthenticated(UNKNOWN)
@@ -139,8 +142,7 @@ class Verifiers:
 def made(settings: Settings, key: bytes) -> Verifiers:
     """The verifiers that the settings choose. `key`: the instance's secret. Raises ConfigError.
 
-    The libraries of tokens are imported only where they are needed: a start of the server is not to wait for
-    them.
+    The libraries for tokens are imported only if they are needed, as importing them delays the start.
     """
     rules = ClaimRules(
         settings.roles_claim,
@@ -149,7 +151,7 @@ def made(settings: Settings, key: bytes) -> Verifiers:
         frozenset(settings.teachers),
     )
     fetcher = tokens = sign_ins = login = lti = None
-    # One client for all: usually the same issuer, so that its connections are shared.
+    # One client for all, so that connections are shared: usually it is the same issuer.
     if any((settings.jwt_jwks_url, settings.oidc_issuer, settings.lti_issuer)):
         from coderunner.identity.fetch import Fetcher
 
@@ -169,7 +171,7 @@ def made(settings: Settings, key: bytes) -> Verifiers:
         admin_key=settings.admin_key,
         rules=rules,
         tokens=tokens,
-        # The same person, whether signed in to the page or with a token of the same issuer.
+        # With the same issuer, a person has the same subject by sign-in and by token.
         tokens_how="oidc" if settings.jwt_issuer == settings.oidc_issuer else "jwt",
         sign_ins=sign_ins,
         login=login,

@@ -1,4 +1,4 @@
-"""From the claims of a token, or the headers of a proxy, to a principal."""
+"""Makes a principal from the claims of a token or the headers of a proxy."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from coderunner.identity.principal import (
 
 @dataclass(frozen=True, slots=True)
 class ClaimRules:
-    """Where a token's roles and rooms stand, and who has a role by the settings."""
+    """The claims that contain roles and rooms, and the subjects with a role by the settings."""
 
     roles_claim: str = "roles"
     rooms_claim: str = "rooms"
@@ -46,7 +46,7 @@ class ClaimRules:
         return Principal(subject, name_of(user, user), roles_of(roles), rooms_of(rooms), how="proxy")
 
     def raised(self, principal: Principal) -> Principal:
-        """With the roles that the settings give it."""
+        """The principal with the roles that the settings add."""
         more = {
             role
             for role, holders in ((OPERATOR, self.operators), (TEACHER, self.teachers))
@@ -56,8 +56,8 @@ class ClaimRules:
 
 
 def _at(claims: Mapping[str, Any], path: str) -> Any:
-    """The claim of this name, or the one to which its dots lead; None if there is none."""
-    if path in claims:  # some providers use whole addresses as names
+    """The claim with this name, or the nested one if the name has dots; None if there is none."""
+    if path in claims:  # some providers use URLs as names
         return claims[path]
     found: Any = claims
     for part in path.split("."):

@@ -19,7 +19,7 @@ SECONDS = 10.0  # for one call of the database
 
 
 def run(settings: Settings, arguments: argparse.Namespace) -> int:
-    """Does what is asked; returns the exit code. Raises CodeRunnerError."""
+    """Executes the command; returns the exit code. Raises CodeRunnerError."""
     return asyncio.run(_run(settings, arguments))
 
 
@@ -38,7 +38,7 @@ async def _run(settings: Settings, arguments: argparse.Namespace) -> int:
                     time.time(),
                 )
                 await database.write(lambda one: stored.add(one, key), SECONDS)
-                # The text alone, so that a script can take it from standard output; it cannot be shown again.
+                # Only the text, for scripts that read standard output; it cannot be shown again.
                 print(text)
                 return 0
             case "list":

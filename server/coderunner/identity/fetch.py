@@ -1,4 +1,4 @@
-"""Requests to an issuer of tokens: with a deadline, without redirects, and of bounded answers."""
+"""HTTP requests to an issuer of tokens, with a deadline, a limit on the answer, and no redirects."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import orjson
 
 from coderunner.errors import IdentityUnavailable
 
-SECONDS = 5.0  # for a whole request; somebody waits for the answer
+SECONDS = 5.0  # for a whole request, while a user waits
 MAX_ANSWER = 256 * 1024  # bytes
 
 
 class Fetcher:
-    """An HTTP client for the issuers. To be closed with `close`."""
+    """An HTTP client for the issuers. The owner calls `close`."""
 
     def __init__(self) -> None:
         self._http: aiohttp.ClientSession | None = None
@@ -30,7 +30,7 @@ class Fetcher:
     async def post(
         self, url: str, form: Mapping[str, str], auth: aiohttp.BasicAuth | None = None
     ) -> tuple[int, dict[str, Any]]:
-        """Sends a form; (status, JSON document). Raises IdentityUnavailable."""
+        """Sends a form. Returns (status, JSON document). Raises IdentityUnavailable."""
         return await self._ask("POST", url, data=dict(form), auth=auth)
 
     async def _ask(self, method: str, url: str, **fields: Any) -> tuple[int, dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""What is known of a guest of a session: the token that the owner gave away."""
+"""Guests of a session, and the form of their tokens."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ _TOKEN = re.compile(r"crg_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
 
 @dataclass(frozen=True, slots=True)
 class Guest:
-    """A guest's token, without the token.
+    """What is stored of a guest's token.
 
-    `serial`: its number, which is no secret. `role`: `control` or `watch`. `take`: whether it may take the
-    control without asking the owner. Times are seconds since 1970; None for never. `room`: of a
-    teacher, who is let in by its own credential: `serial` is its principal then; None for other guests.
+    `serial`: its number, which is not secret. `role`: `control` or `watch`. `take`: whether it may take the
+    control without asking the owner. Times are seconds since 1970; None for never. `room`: set
+    for a teacher, whose own credential is used: then `serial` is the subject of its principal. None for other
+    guests.
     """
 
     serial: str
@@ -36,7 +37,7 @@ class Guest:
     room: str | None = None
 
     def good(self, now: float) -> bool:
-        """Whether it opens anything at the time `now`."""
+        """Whether it is valid at the time `now`."""
         return self.revoked is None and (self.expires is None or now < self.expires)
 
     def shown(self, token: str) -> bool:
@@ -51,7 +52,7 @@ def teacher(session: str, who: Principal, room: str) -> Guest:
 
 
 def new_guest_token() -> tuple[str, str, str]:
-    """A new token: (serial, the text to be given away, the digest to be stored)."""
+    """Makes a new token. Returns (serial, the token's text, the digest to store)."""
     serial, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
     return serial, f"{PREFIX}{serial}_{secret}", digest(secret)
 

@@ -9,9 +9,9 @@ from sqlalchemy import Connection, RowMapping, delete, func, insert, select, upd
 from coderunner.identity.guest import MAX_GUESTS, Guest
 from coderunner.store.tables import session_tokens
 
-KEPT_SECONDS = 60 * 86400.0
-MAX_ENDED = 64  # tokens of a session that are listed though they have ended
-_TAKE = "take"  # the scope of a token that need not ask
+KEPT_SECONDS = 60 * 86400.0  # for which rows are kept, after their creation
+MAX_ENDED = 64  # revoked and expired tokens of a session that are kept for the list
+_TAKE = "take"  # the scope that allows taking the control without asking
 
 
 def find(connection: Connection, session: str, serial: str) -> Guest | None:
@@ -38,13 +38,13 @@ def _guest(row: RowMapping) -> Guest:
 
 def add(connection: Connection, guest: Guest, now: float) -> bool:
     """Stores a token; False if the session has MAX_GUESTS already. Raises SQLAlchemyError."""
-    # Of sessions that are over for long: no session lives for so many days.
+    # Tokens of sessions that ended long ago: no session lives as long as KEPT_SECONDS.
     connection.execute(delete(session_tokens).where(session_tokens.c.created < now - KEPT_SECONDS))
     every = of(connection, guest.session)
     ended = [one for one in every if not one.good(now)]
     if len(every) - len(ended) >= MAX_GUESTS:
         return False
-    # The oldest of those that open nothing, so that a session's rows are bounded.
+    # The oldest invalid ones, so that the number of a session's rows is limited.
     for one in ended[: max(0, len(ended) - MAX_ENDED)]:
         connection.execute(delete(session_tokens).where(session_tokens.c.serial == one.serial))
     row = {

@@ -1,7 +1,7 @@
-"""API keys: how one is made, what is stored of it, and how one that is shown is checked.
+"""API keys: their form, what is stored of them, and how they are checked.
 
-A key is `crk_ID_SECRET`. The id finds it in the table and stands in logs and lists; of the secret, 256 random
-bits, only a SHA-256 is stored. A slow hash would gain nothing: such a secret cannot be guessed.
+A key is `crk_ID_SECRET`. The id identifies it in the table, in logs and in lists. Of the secret, 256 random
+bits, only the SHA-256 is stored; a slow hash is not needed for a secret that cannot be guessed.
 """
 
 from __future__ import annotations
@@ -42,21 +42,21 @@ class Key:
     last_used: float | None = None
 
     def good(self, now: float) -> bool:
-        """Whether it opens anything at the time `now`."""
+        """Whether it is valid at the time `now`."""
         return self.revoked is None and (self.expires is None or now < self.expires)
 
     def state(self, now: float) -> str:
-        """In a word: `good`, `expired` or `revoked`."""
+        """Its state at the time `now`: `good`, `expired` or `revoked`."""
         return "revoked" if self.revoked is not None else ("good" if self.good(now) else "expired")
 
     def principal(self) -> Principal:
-        """Who shows it."""
+        """The principal of a caller with this key."""
         return Principal(f"key:{self.id}", self.name, self.roles, self.rooms, self.scopes, "api_key")
 
 
 def new_key() -> tuple[str, str, str]:
-    """A new key: (id, the key's text to be given away, the digest to be stored)."""
-    # 48 bits of id only have to be distinct; the primary key refuses the one that is not.
+    """Makes a new key. Returns (id, the key's text, the digest to store)."""
+    # The id need not be secret, only unique; the primary key refuses a duplicate.
     ident, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
     return ident, f"{PREFIX}{ident}_{secret}", digest(secret)
 
@@ -69,8 +69,10 @@ def made(
     days: float | None,
     now: float,
 ) -> tuple[str, Key]:
-    """A key as somebody wants it, and its text, which is nowhere else. `scopes`: none for all of its roles.
-    `days`: until it expires, None for never. Raises BadMessage."""
+    """Makes a key. Returns its text, which is stored nowhere, and the key.
+
+    `scopes`: empty for all scopes of its roles. `days`: until it expires, None for never. Raises BadMessage.
+    """
     if not 0 < len(name) <= MAX_NAME or not name.isprintable():
         raise BadMessage(f"a key's name has 1 to {MAX_NAME} printable characters")
     if len(rooms) > MAX_ROOMS:
@@ -102,27 +104,30 @@ def digest(secret: str) -> str:
 
 
 def parts_of(text: str) -> tuple[str, str] | None:
-    """(id, secret) of a key's text; None if it has not the form of a key."""
+    """(id, secret) of a key's text; None if it does not have the form of a key."""
     match = _KEY.fullmatch(text)
     return (match[1], match[2]) if match else None
 
 
 @dataclass(slots=True)
 class KeyRing:
-    """The keys as they were last read from the store. `known`: by id. `awaited`: nobody has read them yet, so
-    that an unknown one may be good. `used`: when keys were shown, by id, since `take_used`."""
+    """The keys as they were last read from the store.
+
+    `known`: by id. `awaited`: they have not been read yet, so an unknown key may be valid. `used`: times of
+    the last use by id, since the last `take_used`.
+    """
 
     known: dict[str, Key] = field(default_factory=dict)
     awaited: bool = False
     used: dict[str, float] = field(default_factory=dict)
 
     def replace(self, keys: Iterable[Key]) -> None:
-        """Takes over what the store has now."""
+        """Replaces the keys by those that were read from the store."""
         self.known = {key.id: key for key in keys}
         self.awaited = False
 
     def find(self, text: str, now: float) -> Principal | None:
-        """The principal of a key that is shown at the time `now`; None for one that opens nothing."""
+        """The principal of a key at the time `now`; None if the key is not valid."""
         parts = parts_of(text)
         if parts is None:
             return None
@@ -132,17 +137,17 @@ class KeyRing:
         same = hmac.compare_digest(digest(secret), key.digest if key is not None else digest(""))
         if key is None or not same or not key.good(now):
             return None
-        self.used[ident] = now  # of known keys only, so that there are no more than these
+        self.used[ident] = now  # only known keys, which limits the size
         return key.principal()
 
     def ended(self, who: Principal, now: float) -> bool:
-        """Whether `who` has shown a key that opens nothing any more."""
+        """Whether `who` has used a key that is not valid any more."""
         if who.how != "api_key" or who.subject is None or self.awaited:
             return False
         key = self.known.get(who.subject.removeprefix("key:"))
         return key is None or not key.good(now)
 
     def take_used(self) -> dict[str, float]:
-        """What is in `used`, which is empty after it."""
+        """Returns the contents of `used`, and empties it."""
         taken, self.used = self.used, {}
         return taken

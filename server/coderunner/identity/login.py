@@ -1,6 +1,6 @@
 """Signing in to the page with OpenID Connect: authorization code flow with PKCE.
 
-The state of a sign-in under way is in a sealed cookie; one that is done is of `identity.sign_ins`.
+The state of a sign-in under way is stored in a sealed cookie; completed ones are in `identity.sign_ins`.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _CODE = re.compile(r"[!-~]{1,4096}")
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """What a provider says of itself, as far as it is used."""
+    """The parts of a provider's metadata that are used."""
 
     authorize: str
     token: str
@@ -49,7 +49,7 @@ class Provider:
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """This server at the provider. `secret`: None for a public client."""
+    """This server's registration at the provider. `secret`: None for a public client. `leeway`: seconds."""
 
     issuer: str
     id: str
@@ -59,8 +59,7 @@ class Client:
 
 
 class Login:
-    """Sign-ins with one provider. `how` they are named in subjects is `oidc`. `sign_ins`: makes their
-    cookies."""
+    """Sign-ins with one provider, whose subjects begin with `oidc:`. `sign_ins`: makes their cookies."""
 
     def __init__(
         self, client: Client, rules: ClaimRules, sealer: Sealer, sign_ins: SignIns, fetcher: Fetcher
@@ -156,10 +155,10 @@ class Login:
         return local_target(str(begun["target"])) if begun is not None else "/"
 
     async def finish(self, cookie: str, query: dict[str, str]) -> tuple[str, str]:
-        """Ends a sign-in that came back: (the text of the sign-in's cookie, where the page goes on).
+        """Completes a sign-in. Returns (the text of the sign-in's cookie, the path to go to).
 
-        `cookie`: of `begin`; `query`: of the way back. Raises Unauthenticated for what does not belong
-        together, NotAllowed if the provider refused, IdentityUnavailable.
+        `cookie`: from `begin`; `query`: of the redirect. Raises Unauthenticated if they do not belong
+        together or the token is invalid, NotAllowed if the provider refused, IdentityUnavailable.
         """
         begun = self._sealer.unseal("begun", cookie, time.time())
         if begun is None:

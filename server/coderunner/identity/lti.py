@@ -1,4 +1,4 @@
-"""Launches from a learning platform (Moodle, Canvas) with LTI 1.3: who comes, in which course, in which role.
+"""Launches from a learning platform (Moodle, Canvas) with LTI 1.3: user, course and role.
 
 The platform sends the browser here (`begin`), this server sends it back to the platform with a `state` and a
 `nonce`, and the platform's page posts a signed token here (`finish`): the OpenID Connect implicit flow that
@@ -29,7 +29,7 @@ from coderunner.identity.tokens import Verifier
 BEGUN_SECONDS = 600.0  # between the two requests; the platform may have its user sign in first
 MAX_HINT = 2048  # characters; they are passed back to the platform as they came
 MAX_TOKEN = 32 * 1024  # characters; it comes in a form, with the course, custom values and services
-MAX_LAUNCHES = 10_000  # of the last BEGUN_SECONDS whose tokens are known to be used
+MAX_LAUNCHES = 10_000  # launches in BEGUN_SECONDS, whose nonces are remembered as used
 CLAIM = "https://purl.imsglobal.org/spec/lti/claim/"
 LAUNCH = "LtiResourceLinkRequest"
 # LTI 1.3 Core, appendix A.2.3: roles in this course. Those of the institution or the platform's system do not
@@ -47,8 +47,8 @@ _LABEL = re.compile(r"[^A-Za-z0-9_.-]+")
 
 @dataclass(frozen=True, slots=True)
 class Platform:
-    """The learning platform. `authorize`: its address for authentication requests. `deployments`: ids of the
-    deployments that are taken; none means all of this client."""
+    """The learning platform. `authorize`: its URL for authentication requests. `deployments`: ids of the
+    accepted deployments; empty for all of this client."""
 
     issuer: str
     client_id: str
@@ -57,19 +57,21 @@ class Platform:
 
 
 class Lti:
-    """Launches from one platform. `how` they are named in subjects is `lti`. `verifier`: of its tokens."""
+    """Launches from one platform, whose subjects begin with `lti:`. `verifier`: of its tokens."""
 
     def __init__(self, platform: Platform, verifier: Verifier, sealer: Sealer, sign_ins: SignIns) -> None:
         self._platform = platform
         self._verifier = verifier
         self._sealer = sealer
         self._sign_ins = sign_ins
-        self._used: OrderedDict[str, float] = OrderedDict()  # nonces of launches, with their last moment
+        self._used: OrderedDict[str, float] = (
+            OrderedDict()
+        )  # nonces of launches, with the time when they expire
 
     def begin(self, asked: Mapping[str, str], redirect: str) -> tuple[str, str]:
-        """Answers the platform's initiation of a login: (the address at the platform, the cookie's text).
+        """Handles the platform's initiation of a login. Returns (the URL at the platform, the cookie's text).
 
-        `asked`: the request's parameters. `redirect`: this server's address for the launch. Raises
+        `asked`: the request's parameters. `redirect`: this server's URL for the launch. Raises
         Unauthenticated for another platform's request, or an incomplete one.
         """
         platform = self._platform
@@ -92,15 +94,15 @@ class Lti:
         return f"{platform.authorize}?{urlencode(query)}", self._sealer.seal("lti", sealed)
 
     async def finish(self, cookie: str, posted: Mapping[str, str], origin: str) -> tuple[str, str]:
-        """Ends a launch: (the text of the sign-in's cookie, the path where the page goes on).
+        """Completes a launch. Returns (the text of the sign-in's cookie, the path to go to).
 
-        `cookie`: of `begin`. `posted`: the form. `origin`: this server's own, in lower case: a link to
-        another server leads to the page. Raises Unauthenticated for what does not belong together, NotAllowed
-        for what this server does not take, IdentityUnavailable.
+        `cookie`: from `begin`. `posted`: the form. `origin`: this server's own, in lower case; a link to
+        another origin is replaced by the page. Raises Unauthenticated if cookie, form and token do not belong
+        together, NotAllowed for a launch that is not supported, IdentityUnavailable, RateLimited.
         """
         begun = self._sealer.unseal("lti", cookie, time.time())
-        # Both bind the launch to the browser in which it began: a token that was caught, or a link with
-        # somebody else's launch, signs nobody in.
+        # Cookie and state bind the launch to the browser in which it began, against stolen tokens and login
+        # CSRF.
         if begun is None:
             raise Unauthenticated(
                 "the launch took too long, or the browser keeps no cookies of this site; let the platform"
@@ -127,13 +129,13 @@ class Lti:
             self._used.popitem(last=False)
         if nonce in self._used:
             raise Unauthenticated("this launch was used already; open the link in the course again")
-        # None is forgotten early: its launch would count again.
+        # No nonce is dropped early, or its launch could be replayed.
         if len(self._used) >= MAX_LAUNCHES:
             raise RateLimited(
                 "too many launches at this time; open the link again later", retry_after_ms=60_000
             )
-        # Kept until its cookie has expired. After a restart it is forgotten: who could use it again then has
-        # the browser's cookie as well as the token.
+        # Kept until its cookie expires, but not over a restart: a replay then needs both the token and the
+        # browser's cookie.
         self._used[nonce] = until
 
     def _check(self, claims: Mapping[str, Any]) -> None:
@@ -158,7 +160,7 @@ def principal(issuer: str, claims: Mapping[str, Any]) -> Principal:
         subject_of("lti", claims.get("sub")),
         # Platforms can be told to send no names.
         name_of(claims.get("name"), str(claims["sub"])),
-        # A launch without a course has no room, in which alone a teacher has a right.
+        # Without a course there is no room, and teachers have rights in rooms only.
         frozenset((USER, TEACHER)) if teaches and room is not None else frozenset((USER,)),
         frozenset((room,)) if room is not None else frozenset(),
         how="lti",
@@ -166,10 +168,9 @@ def principal(issuer: str, claims: Mapping[str, Any]) -> Principal:
 
 
 def room_of(issuer: str, context: object) -> str | None:
-    """The room's name of a course: its label or title, and a digest of its id. None without a course.
+    """The name of a course's room: its label or title, and a digest of its id. None without a course.
 
-    Names of courses are chosen by teachers and can be the same; the id is the platform's, and so two courses
-    never share a room.
+    Labels are chosen by teachers and may be equal; with the platform's id two courses never share a room.
     """
     if not isinstance(context, dict) or not isinstance(context.get("id"), str) or not context["id"]:
         return None
@@ -192,5 +193,5 @@ def _target(claims: Mapping[str, Any], origin: str) -> str:
     except ValueError:
         return "/"
     path = local_target((parts.path or "/") + (f"?{parts.query}" if parts.query else ""))
-    # Registered as the launch's own address by most, which is no page.
+    # Most platforms send the launch's own URL, which is not a page.
     return "/" if path.partition("?")[0].endswith(("/auth/lti/launch", "/auth/lti/login")) else path

@@ -16,22 +16,22 @@ _OF_ROLE = {
     TEACHER: frozenset(("session", "run")),
     OPERATOR: frozenset(SCOPES),
 }
-# The column `principal` has 256 characters; the longest way is `proxy:`. Providers: 255 at most (OpenID
-# Connect Core, section 2), in practice a UUID or a number.
-MAX_SUBJECT = 248  # characters of the identifier, without the way of the sign-in
+# The column `principal` has 256 characters, and the longest prefix is `proxy:`. Providers' identifiers have
+# at most 255 characters (OpenID Connect Core, section 2), in practice a UUID or a number.
+MAX_SUBJECT = 248  # characters of the identifier without its prefix
 MAX_NAME = 100  # characters of a name; longer ones are cut
 _ROOM = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Whose request it is.
+    """The identity behind a request.
 
-    `subject`: the identifier, unique over all ways to sign in as it begins with the way (`key:`, `oidc:`);
-    None for somebody unknown. `name`: for people, never for decisions. `roles`: of ROLES; none for somebody
-    who may do nothing without a credential. `rooms`: courses or teams that it belongs to. `scopes`: what its
-    roles' scopes are narrowed to, None for all of them. `how`: the kind of its credential. `until`: when that
-    expires, in seconds since 1970; None where it does not, or for a key, of which the key ring knows.
+    `subject`: the identifier, which begins with the kind of credential (`key:`, `oidc:`), so that it is
+    unique over all kinds; None for an unknown caller. `name`: for display only, never for decisions. `roles`:
+    of ROLES; empty if nothing is allowed. `rooms`: courses or teams that it belongs to. `scopes`: restricts
+    the scopes of its roles, None for all of them. `how`: the kind of its credential. `until`: when that
+    expires, in seconds since 1970; None if it does not, and for a key, as the key ring has its end.
     `sign_in`: the id of its sign-in to the page, by which that can be ended.
     """
 
@@ -55,7 +55,7 @@ class Principal:
         return allowed and (self.scopes is None or scope in self.scopes)
 
     def require(self, scope: str) -> None:
-        """Raises Unauthenticated for somebody unknown who may not do this, NotAllowed for a principal."""
+        """Raises Unauthenticated if an unknown caller lacks `scope`, NotAllowed if a known one does."""
         if self.may(scope):
             return
         if not self.known:
@@ -68,8 +68,8 @@ class Principal:
         )
 
     def owns(self, owner: str | None) -> bool:
-        """Whether something that belongs to the principal `owner` is its own. What an unknown
-        caller has made has no owner: only its token gives access to it."""
+        """Whether it is the principal `owner`. What an unknown caller has made has the owner None, and is
+        accessible by its token only."""
         return self.subject is not None and owner == self.subject
 
     def sees(self, owner: str | None, room: str | None) -> bool:
@@ -80,13 +80,13 @@ class Principal:
         return (OPERATOR in self.roles and self.may("operate")) or self.teaches(room)
 
     def teaches(self, room: str | None) -> bool:
-        """Whether it is a teacher of `room`; of None nobody is."""
-        # A teacher's scope narrows this, too: a key for metrics alone sees no session.
+        """Whether it is a teacher of `room`; False for None."""
+        # Restricted by scopes, too: a key with the scope `metrics` only must not see sessions.
         return TEACHER in self.roles and room is not None and room in self.rooms and self.may("session")
 
     def room(self, wanted: str | None) -> str | None:
-        """The room of a session that it opens: `wanted`, or its only one; None if it has none, or several and
-        names none. Raises NotAllowed for a room that is not its own, whether it exists or not."""
+        """The room of a session that it opens: `wanted`, or its only room; None if it has none or several.
+        Raises NotAllowed for a room that is not its own, whether that exists or not."""
         if wanted is None:
             return next(iter(self.rooms)) if len(self.rooms) == 1 else None
         if wanted not in self.rooms:
@@ -101,43 +101,44 @@ _MEANINGS = {
     "operate": "what only operators may",
 }
 NOBODY = Principal()
-"""Somebody without a credential on a server that needs one."""
+"""A caller without a credential on a server that requires one."""
 ANONYMOUS = Principal(roles=frozenset((USER,)))
-"""Somebody without a credential on a server that needs none."""
+"""A caller without a credential on a server that requires none."""
 ADMIN = Principal(subject="admin", name="admin", roles=frozenset((USER, OPERATOR)), how="admin_key")
-"""Who shows ADMIN_KEY."""
+"""A caller with ADMIN_KEY."""
 HERE = Principal(subject="here", name="here", roles=frozenset((USER, OPERATOR)), how="here")
-"""The operator of a server for development without ADMIN_KEY: who is on its machine."""
+"""A caller on the server's machine, in development without ADMIN_KEY: an operator."""
 
 
 def subject_of(how: str, given: object) -> str:
-    """The identifier `how:given`. Raises ValueError for what is empty, too long or not printable."""
+    """The identifier `how:given`. Raises ValueError if `given` is empty, too long or not printable."""
     if not isinstance(given, str) or not 0 < len(given) <= MAX_SUBJECT or not given.isprintable():
         raise ValueError(f"the subject must be 1 to {MAX_SUBJECT} printable characters")
     return f"{how}:{given}"
 
 
 def name_of(given: object, otherwise: str) -> str:
-    """A name for people: printable, on one line, of at most MAX_NAME characters."""
+    """A name for display: printable, on one line, of at most MAX_NAME characters. `otherwise`: the
+    default."""
     text = given if isinstance(given, str) and given.strip() else otherwise
     # No control or direction characters: a name in a list must not change how others are shown.
     return "".join(c for c in text if c.isprintable()).strip()[:MAX_NAME]
 
 
 def roles_of(given: object) -> frozenset[str]:
-    """The roles in a claim or header. Everybody is a user; words that are no role of ours are ignored."""
+    """The roles in a claim or header, and always USER. Unknown words are ignored."""
     return frozenset((USER, *(word for word in _words(given) if word in ROLES)))
 
 
 def rooms_of(given: object) -> frozenset[str]:
     """The rooms in a claim or header: at most MAX_ROOMS names that are valid; others are ignored."""
-    # A dict: without doubles, and in the order of the claim, so that the same ones are cut each time.
+    # A dict removes duplicates and keeps the order, so that the same ones are cut each time.
     found = dict.fromkeys(word for word in _words(given) if room_name(word))
     return frozenset(list(found)[:MAX_ROOMS])
 
 
 def room_name(text: str) -> bool:
-    """Whether `text` is a room's name: up to 64 of A-Z a-z 0-9 _ . -, the first no sign."""
+    """Whether `text` is a room's name: up to 64 of A-Z a-z 0-9 _ . -, the first a letter or digit."""
     return _ROOM.fullmatch(text) is not None
 
 

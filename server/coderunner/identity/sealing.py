@@ -1,4 +1,4 @@
-"""Cookies that only this server can write and read: of sign-ins that are under way, and that are done."""
+"""Encrypted cookies for sign-ins that are under way or completed."""
 
 from __future__ import annotations
 
@@ -16,16 +16,18 @@ MAX_PLAIN = 64 * 1024  # bytes
 
 
 class Sealer:
-    """Seals values with a key that is derived from the instance's, so that a restart keeps them."""
+    """Encrypts values with a key that is derived from the instance's, so that they are valid after a
+    restart."""
 
     def __init__(self, key: bytes) -> None:
-        # Not the instance's key itself: it signs other things, and neither use may help with the other.
+        # A derived key, as the instance's own key is used for other signatures.
         derived = hmac.new(key, b"cookies", hashlib.sha256).digest()
         self._fernet = Fernet(base64.urlsafe_b64encode(derived))
 
     def seal(self, kind: str, value: dict[str, Any]) -> str:
-        """The text of a cookie. `kind`: so that none is taken for another. Raises ValueError if too long."""
-        # Compressed first: rooms are repetitive text, and a cookie is small.
+        """Returns the text of a cookie. `kind`: must be the same in `unseal`. Raises ValueError if too
+        long."""
+        # Compressed, as names of rooms are repetitive and the size is limited.
         text = self._fernet.encrypt(zlib.compress(orjson.dumps({"kind": kind, **value}))).decode("ascii")
         if len(text) > MAX_COOKIE:
             raise ValueError("the sign-in has too many rooms for a cookie")

@@ -1,4 +1,4 @@
-"""Sign-ins to the page that are done: sealed cookies, of which only the ended ones are kept here."""
+"""Completed sign-ins to the page: sealed cookies, and the ids of those that were ended."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ _KIND = "signed-in"
 
 class SignIns:
     """Makes, reads and ends sign-ins. `lifetime`: of each, in seconds. `on_out`: called with the id and the
-    last moment of a sign-in that is ended, to keep them over a restart."""
+    expiry of a sign-in that is ended, to store them over a restart."""
 
     def __init__(self, sealer: Sealer, lifetime: float) -> None:
         self.on_out: Callable[[str, float], object] = lambda _id, _expires: None
         self._sealer = sealer
         self._lifetime = lifetime
-        self._out: OrderedDict[str, float] = OrderedDict()  # ids of ended sign-ins, with their last moment
+        self._out: OrderedDict[str, float] = OrderedDict()  # ids of ended sign-ins, with their expiry
 
     def made(self, who: Principal) -> str:
         """The text of the cookie of a new sign-in. Raises ValueError if it has too many rooms."""
         return self._sealer.seal(
             _KIND,
             {
-                # By this id a sign-in can be ended although its cookie was copied.
+                # By this id a sign-in can be ended, including copies of its cookie.
                 "id": secrets.token_urlsafe(16),
                 "subject": who.subject,
                 "name": who.name,
@@ -41,7 +41,7 @@ class SignIns:
         )
 
     def principal(self, cookie: str) -> Principal | None:
-        """Who is signed in by this cookie; None if it is forged, has expired or was signed out."""
+        """The principal of this cookie; None if it is forged, has expired or was signed out."""
         value = self._sealer.unseal(_KIND, cookie, time.time())
         if value is None or value["id"] in self._out:
             return None
@@ -52,7 +52,7 @@ class SignIns:
         )  # fmt: skip
 
     def ended(self, who: Principal) -> bool:
-        """Whether `who` has shown a sign-in that was ended."""
+        """Whether the sign-in of `who` was ended."""
         return who.sign_in in self._out
 
     def sign_out(self, cookie: str) -> None:
@@ -65,12 +65,12 @@ class SignIns:
         self._remember(value["id"], value["expires"])
 
     def restore(self, ended: Iterable[tuple[str, float]]) -> None:
-        """Takes over what the server before has ended: (id, last moment), the earliest first."""
+        """Adds the sign-ins that a previous server has ended: (id, expiry), the earliest first."""
         for ident, expires in ended:
             self._remember(ident, expires)
 
     def _remember(self, ident: str, expires: float) -> None:
         self._out[ident] = expires
-        # In the order of signing out, and so nearly of expiring: the lifetime is the same for all.
+        # In the order of signing out, which is roughly that of expiry, as all have the same lifetime.
         while self._out and (len(self._out) > MAX_OUT or next(iter(self._out.values())) < time.time()):
             self._out.popitem(last=False)

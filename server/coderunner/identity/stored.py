@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-LOOK_SECONDS = 2.0  # between two readings: a key that was revoked opens nothing after that time
+LOOK_SECONDS = 2.0  # between two readings, after which a revoked key is refused at the latest
 SECONDS = 2.0  # for one reading
-NOTE_SECONDS = 10.0  # between two notes of when keys were used; what is not noted at the end is lost
+NOTE_SECONDS = 10.0  # between two writes of the times of last use; the last ones are lost at the end
 
 
 def add(connection: Connection, key: Key) -> None:
@@ -40,7 +40,7 @@ def add(connection: Connection, key: Key) -> None:
 
 
 def every(connection: Connection) -> list[Key]:
-    """All keys, revoked ones too, in the order in which they were made. Raises SQLAlchemyError."""
+    """All keys, including revoked ones, in the order of creation. Raises SQLAlchemyError."""
     rows = connection.execute(select(api_keys).order_by(api_keys.c.created, api_keys.c.id)).mappings()
     return [_key(row) for row in rows]
 
@@ -61,41 +61,41 @@ def _key(row: RowMapping) -> Key:
 
 
 def revoke(connection: Connection, which: str, now: float, *, by_name: bool = True) -> list[str]:
-    """Revokes the keys of this id or, `by_name`, of this name; returns the ids of those that it was. Raises
-    SQLAlchemyError."""
+    """Revokes the keys with this id or, `by_name`, with this name. Returns the ids of the keys that were
+    valid until now. Raises SQLAlchemyError."""
     named = (api_keys.c.name == which,) if by_name else ()
     wanted = (or_(api_keys.c.id == which, *named), api_keys.c.revoked.is_(None))
     found = [str(ident) for (ident,) in connection.execute(select(api_keys.c.id).where(*wanted))]
-    # The rows stay: the audit log names keys by their id.
+    # The rows stay, as the audit log refers to keys by their id.
     connection.execute(update(api_keys).where(api_keys.c.id.in_(found)).values(revoked=now))
     return found
 
 
 def note_used(connection: Connection, used: Mapping[str, float]) -> None:
-    """Notes when keys were used last, by id. Raises SQLAlchemyError."""
+    """Stores the times of last use, by id. Raises SQLAlchemyError."""
     rows = [{"which": ident, "at": at} for ident, at in used.items()]
     changed = update(api_keys).where(api_keys.c.id == bindparam("which")).values(last_used=bindparam("at"))
     connection.execute(changed, rows)
 
 
 def ended(connection: Connection, now: float, most: int) -> list[tuple[str, float]]:
-    """(id, last moment) of sign-ins that were ended, in the order of these. Raises SQLAlchemyError."""
-    # The latest to end by themselves are the ones to keep if there are more than `most`.
+    """(id, expiry) of at most `most` sign-ins that were ended, by expiry. Raises SQLAlchemyError."""
+    # If there are more than `most`, those that expire last are kept.
     rows = select(sign_outs).where(sign_outs.c.expires > now).order_by(sign_outs.c.expires.desc()).limit(most)
     return [(row["id"], row["expires"]) for row in connection.execute(rows).mappings()][::-1]
 
 
 async def watch(ring: KeyRing, store: Store, sign_ins: SignIns | None = None) -> None:
-    """Keeps a server's copy of the keys up to date, until it is cancelled; reads at first which of the
-    sign-ins were ended; notes when keys were used.
+    """Keeps a server's copy of the keys up to date and stores their times of last use, until it is cancelled.
+    Reads the ended sign-ins once at the beginning.
 
-    While the database cannot be read, the keys that are known serve on: nobody can revoke one then.
+    While the database is not available, the known keys stay valid: they cannot be revoked then either.
     """
     waiting = sign_ins
     noted = time.monotonic()
     while True:
         try:
-            # Before the keys: until this is read, a cookie that was signed out opens what it did before.
+            # Before the keys: until this is read, cookies that were signed out are accepted.
             if waiting is not None:
                 waiting.restore(await store.read(lambda one: ended(one, time.time(), MAX_OUT), SECONDS))
                 waiting = None
@@ -105,7 +105,7 @@ async def watch(ring: KeyRing, store: Store, sign_ins: SignIns | None = None) ->
                 try:
                     await store.write(functools.partial(note_used, used=used), SECONDS)
                 except DatabaseUnavailable:
-                    ring.used = used | ring.used  # the next time; of known keys only, so it does not grow
+                    ring.used = used | ring.used  # retried later; only known keys, so the size is limited
                     raise
         except DatabaseUnavailable as error:
             log.debug("keys cannot be read", extra=fields(why=error.message))

@@ -1,4 +1,4 @@
-"""Where a sign-in leads back to, and how many that have ended are remembered."""
+"""Checks the path to which a sign-in returns, and limits how many ended sign-ins are remembered."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tokens (JWT) of other issuers: which key and algorithm may verify one, and what it must say."""
+"""Verifies tokens (JWT) of other issuers: keys, algorithms and required claims."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ PublicKey = RSAPublicKey | EllipticCurvePublicKey
 MAX_TOKEN = 8192  # characters
 MAX_KEYS = 100  # of a key set
 FRESH_SECONDS = 600.0  # after which a key set is read again
-STALE_SECONDS = 24 * 3600.0  # for which an old one serves while its issuer cannot be asked
-AGAIN_SECONDS = 5.0  # between two attempts to read it, so that invented key ids ask the issuer no more often
+STALE_SECONDS = 24 * 3600.0  # for which an old one is used while its issuer is not reachable
+AGAIN_SECONDS = 5.0  # between two attempts to read it, also for unknown key ids, which clients may invent
 # RFC 7518, section 3.3.
 LEAST_RSA_BITS = 2048
-# PyJWT checks `exp` only if it is there: a token without it would be good for ever.
+# PyJWT checks `exp` only if it is present: a token without it would never expire.
 REQUIRED = ("exp", "iss", "aud", "sub")
 
 
 def algorithm_of(key: object) -> str | None:
     """The one algorithm that may be used with a public key: RS256, ES256; None for other keys."""
-    # One algorithm per key: who may choose it could have a public key taken for HS256's secret.
+    # One algorithm per key: otherwise an attacker could use a public key as the secret of HS256.
     if isinstance(key, RSAPublicKey):
         return "RS256" if key.key_size >= LEAST_RSA_BITS else None
     if isinstance(key, EllipticCurvePublicKey) and isinstance(key.curve, SECP256R1):
@@ -58,7 +58,7 @@ def public_key_in(path: str) -> PublicKey:
 
 
 class KeySet:
-    """The public keys of an issuer (JWKS), read when they are needed, and kept. `url`: where they are."""
+    """The public keys of an issuer (JWKS), read on demand and cached. `url`: of the key set."""
 
     def __init__(self, url: str, fetcher: Fetcher) -> None:
         self._url = url
@@ -88,7 +88,7 @@ class KeySet:
     def _look(self, algorithm: str, kid: str | None) -> PublicKey | None:
         if kid is not None:
             return self._keys.get((algorithm, kid))
-        # Without an id, as many issuers with one key leave it out; with two keys it would be a guess.
+        # Issuers with a single key often omit the id. With two keys the choice would be a guess.
         fitting = [key for (name, _), key in self._keys.items() if name == algorithm]
         return fitting[0] if len(fitting) == 1 else None
 
@@ -98,8 +98,7 @@ class KeySet:
                 return  # another caller has just tried
             self._tried_at = time.monotonic()
             self._reading = self._tasks.start(self._fetch(), "token-keys")
-        # Shielded: it goes on for the others, and for its caller's next attempt, when a caller gives up.
-        # The fetcher has a deadline.
+        # Shielded: it continues for others if this caller is cancelled. The fetcher has a deadline.
         await asyncio.shield(self._reading)
 
     async def _fetch(self) -> None:
@@ -117,7 +116,7 @@ def keys_in(document: Mapping[str, Any]) -> dict[tuple[str, str], PublicKey]:
     found: dict[tuple[str, str], PublicKey] = {}
     rows = document.get("keys")
     for number, row in enumerate(rows[:MAX_KEYS] if isinstance(rows, list) else ()):
-        # `d` is a private key (RFC 7518, section 6.2.2): it was published by mistake, and signs for anybody.
+        # `d` is a private key (RFC 7518, section 6.2.2), published by mistake: anybody can sign with it.
         if not isinstance(row, dict) or row.get("use", "sig") != "sig" or "d" in row:
             continue
         try:
@@ -180,7 +179,7 @@ class Verifier:
 
 
 def _words(error: jwt.PyJWTError) -> str:
-    """What is wrong, in words that repeat nothing of the token."""
+    """A message about the error, which repeats nothing of the token."""
     match error:
         case jwt.ExpiredSignatureError():
             return "the token has expired; ask its issuer for a new one"

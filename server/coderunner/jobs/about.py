@@ -1,4 +1,4 @@
-"""What is stored of a run or batch before its session is opened, and the messages that carry it out."""
+"""What is stored of a run or batch before its session is opened, and the messages that execute it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from coderunner.schema.messages import File
 
 # Fixed, so that a cursor, a spool and a later server need not store it.
 CHANNEL = 1  # the number of the only channel in each of its sessions
-# A submission's output may lead its checker astray: by its language's own limit for 10 minutes a case.
+# Shorter than a language's own limit of 10 minutes: a submission's output may make its checker hang.
 CHECKER_WALL_MS = 30_000  # of a checker, for one case
 CASE_BYTES = 256  # memory of a case besides its texts
 
@@ -58,30 +58,30 @@ class AboutWork(Struct, kw_only=True, omit_defaults=True):
 
     @property
     def facts(self) -> dict[str, Any]:
-        """For lines of the log about its end: whose it is, and for how many seconds it was there."""
+        """Fields for log lines about its end: its caller, and its age in seconds."""
         whose = {} if self.principal is None else {"principal": self.principal}
         seconds = round(time.time() - self.created, 1)
         return {"language": self.language, "address": self.address, **whose, **self.told, "seconds": seconds}
 
     @property
     def held(self) -> int:
-        """Bytes of memory that its request takes, roughly: Python's texts have up to four for a character."""
+        """Approximate bytes of memory of its request: Python's texts use up to four bytes per character."""
         raise NotImplementedError
 
 
 class Plan(Struct, frozen=True, kw_only=True):
-    """What the programs that other interfaces begin (`facades/`) have beyond a request.
+    """Parameters of runs of other interfaces (`facades/`), in addition to the request.
 
     - `id`: the run's, if that interface has a form for it; "" for one of this server's.
-    - `walls`: limits of time for each phase in ms, `compiling` and `running`, where they are not the same.
-    - `note`: what the interface keeps with the run; it is stored in a file of its own (`Job.note`).
-    - `callback`: the address to which its end is told; "" for none.
-    - `patient`: it waits for a place where another run would be refused with an error that is `retryable`.
-    - `scripts`: files that bash compiles and runs it by, in place of its language's commands; the first is ""
-      where nothing is compiled. None: those of the language.
-    - `again`: whether the interface may run it anew when it has ended, and how many times.
+    - `walls`: limits of wall time in ms by phase, `compiling` and `running`, if they differ.
+    - `note`: the interface's data about the run, stored in a file of its own (`Job.note`).
+    - `callback`: the URL to which its result is sent; "" for none.
+    - `patient`: waits for a place if another run would be refused with a `retryable` error.
+    - `scripts`: bash scripts that compile and run it, instead of its language's commands; the first is "" if
+      nothing is compiled. None: the language's commands.
+    - `again`: how many times the interface may repeat it after its end.
     - `first`: the id of the run that this one repeats; "" for none.
-    - `live`: its input comes while it runs (`Job.type`); it is not ended by the request's.
+    - `live`: its input comes while it runs (`Job.type`), and does not end with the request's.
     """
 
     id: str = ""
@@ -140,7 +140,7 @@ def of_texts(texts: Iterable[object]) -> int:
 
 
 def stored(about: AboutWork) -> bytes:
-    """Its JSON, for the file from which a later server reads it."""
+    """Encodes it as JSON, for the file from which a later server reads it."""
     document = msgspec.to_builtins(about)
     for file in _files(document):
         # msgspec encodes bytes as base64, and reads them back only from the field of this name.
@@ -164,7 +164,7 @@ def typed(request: RunRequest) -> bytes:
 
 
 def messages(about: About) -> tuple[m.Open, m.Run]:
-    """The messages `open` and `run` that carry out a run. Its files are sent with `run`."""
+    """The messages `open` and `run` that execute a run. Its files are sent with `run`."""
     wanted = about.request
     of_session, of_run = _divided(wanted.limits)
     opening = m.Open(wanted.language, about.id, nonce=about.nonce, limits=of_session)

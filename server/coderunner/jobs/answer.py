@@ -50,7 +50,7 @@ class Heard:
                     return False
                 self.diagnostics = message.items
             case m.Artifact():
-                # Told again whenever a file's size changes while the program writes it.
+                # Sent again whenever the file's size changes while the program writes it.
                 before = self.artifacts.get(message.path)
                 if before is not None and before.size == message.size:
                     return False
@@ -103,8 +103,8 @@ def _printed(frames: Frames, begin: int, end: int) -> Iterator[bytes]:
 
 
 def _text(name: str, parts: Callable[[], Iterator[bytes]]) -> Iterator[bytes]:
-    """As `text`, as JSON, for bytes that should not all be in memory. `parts`: yields them, each time it is
-    called."""
+    """As `text`, but yields JSON, for bytes that should not all be in memory. `parts`: yields them, each time
+    it is called."""
     decoder = codecs.getincrementaldecoder("utf-8")()
     try:
         for data in parts():
@@ -140,7 +140,7 @@ def text(name: str, data: bytes | bytearray) -> dict[str, str | bytes]:
 
 
 class Whose(TypedDict):
-    """What an answer says of its run, beside how it went."""
+    """The fields of an answer that identify its run."""
 
     id: str
     status: str
@@ -156,8 +156,8 @@ def answers(
     *,
     compiles: bool,
 ) -> tuple[bytes, Iterator[bytes]]:
-    """The answer of a run that has ended, as JSON. Returns it without the output, for callers that received
-    that as events; and whole, in pieces, as it may be twelve times as long as the output.
+    """Makes the answer of a run that has ended, as JSON. Returns it without the output, for callers that
+    received that as events, and in full, in pieces, as it may be twelve times as long as the output.
 
     `about`: id, language and version. `heard`: the run's state. `frames`: yields all output from the
     beginning. `made`: its artifacts. `compiles`: whether a compiler runs first.

@@ -1,8 +1,9 @@
 """A batch: one program that is compiled once and run with many inputs, each with a verdict.
 
 Expected output and the checker program are never in the submission's container: outputs are compared in the
-server, and the checker runs in a session of its own. A verdict is stored before it is sent to anybody, so
-that after a restart the next server continues with the cases that have none."""
+server, and the checker runs in a session of its own. A verdict is stored before it is sent, so that after a
+restart the next server continues with the cases without a verdict.
+"""
 
 from __future__ import annotations
 
@@ -48,11 +49,11 @@ ABOUT, SESSIONS = "batch.json", "sessions.json"
 MAX_SECONDS = 3600.0  # of a batch; cases that have not begun then are not run
 RETRY_SECONDS = 0.25  # between checks for a session of an earlier server that is being adopted
 TURN_SECONDS = 20.0  # for which it keeps a session while other callers are waiting for one
-# A case that takes its container along each time (such as by filling its memory) must not go on for ever.
+# A case may end its container each time, for example by filling its memory.
 TRIES = 3  # for a case whose session was lost
 IN_THREAD = 128 * 1024  # bytes; larger outputs are compared in a thread, so that the loop is not blocked
 MESSAGE_BYTES = 1024  # of a checker's output that become the message
-# The errors after which another worker of this batch may go on alone.
+# Errors after which a worker ends, if another one of this batch continues.
 FULL = (QueueFull, QueueTimeout, TooManySessions)
 
 
@@ -167,7 +168,7 @@ class Batch(Work):
             self._verdicts[read.verdict.index] = read.verdict
 
     def _append(self, read: Compiled | Judged) -> None:
-        # First in memory, then on the disk, then to the readers: none is told what a restart would forget.
+        # Stored before readers see it, so that none sees what a restart would lose.
         self._take(read)
         self.spool.append(msgspec.json.encode(read).decode())
         self._tell()
@@ -196,7 +197,7 @@ class Batch(Work):
             try:
                 async with contextlib.AsyncExitStack() as stack:
                     await self._judge_all(stack)
-            # In another session: the case is back in the queue, and counts its attempts itself.
+            # Continues in another session: the case is back in the queue with its count of attempts.
             except (Lost, Full):
                 continue
             except CodeRunnerError as error:
@@ -204,7 +205,7 @@ class Batch(Work):
                 if isinstance(error, Draining) or not error.retryable:
                     raise
                 if not (self._compiled or self._resumed or self._benches):
-                    raise  # nothing was done yet: the caller is told, and can repeat the request
+                    raise  # nothing was done yet, so the caller can repeat the request
                 if not first and isinstance(error, FULL):
                     return
                 # A random pause, so that many batches do not retry at the same moment.
@@ -221,8 +222,8 @@ class Batch(Work):
         if self._request.checker.kind == "program":
             checker = await stack.enter_async_context(self._bench(*checking(self.about)))
             outcome = await checker.compile()
-            # The fault of who wrote the checker: told in each case's verdict, so that it is not taken for the
-            # program's.
+            # An error of the checker's author: reported in each case's verdict, so that it is not attributed
+            # to the program.
             if outcome is not None and not outcome.compiled:
                 said = outcome.stream(STDERR) + outcome.stream(STDOUT)
                 self._judge_rest("checker_failed", said[:MESSAGE_BYTES].decode("utf-8", "replace"))
@@ -232,18 +233,18 @@ class Batch(Work):
         await self._compile(bench)
         while self._pending and not self._cancelled:
             if self._registry.queue.wanted and time.monotonic() > began + TURN_SECONDS:
-                return  # others are waiting: the worker queues for a session again, after them
+                return  # others are waiting: the worker queues again behind them
             index = self._pending.popleft()
             try:
                 verdict = await self._judge(index, bench, checker)
             except (Lost, Full) as error:
                 self._put_back(index, counted=isinstance(error, Lost))
                 raise
-            # Whatever it was, the case has no verdict; a later server judges it.
+            # The case has no verdict; a later server judges it.
             except BaseException:
                 self._put_back(index, counted=False)
                 raise
-            # It was killed by the cancelling, whatever it looks like; one that passed had ended before.
+            # Any verdict but `passed` may be an effect of the kill.
             if self._cancelled and verdict.verdict != "passed":
                 self._put_back(index, counted=False)
                 return
@@ -251,7 +252,7 @@ class Batch(Work):
             self._stop_where_due()
 
     def _put_back(self, index: int, *, counted: bool) -> None:
-        # A session that had no room left is not the case's fault: only a lost one counts.
+        # Only a lost session counts as an attempt, not one without room left.
         self._tries[index] += counted
         if self._tries[index] < TRIES:
             self._pending.appendleft(index)
@@ -289,7 +290,7 @@ class Batch(Work):
     async def _open(self, wanted: m.Open) -> Session:
         assert wanted.nonce is not None
         entry = Opened(wanted.nonce, wanted.language)
-        # Before it is opened: a server that is killed in between leaves no session that nobody ends.
+        # Stored before it is opened, so that a session is ended even if the server is killed in between.
         self._opened.append(entry)
         self._remember()
         try:
@@ -356,7 +357,7 @@ class Batch(Work):
         except CodeRunnerError as error:
             if isinstance(error, Draining) or not error.retryable:
                 raise
-            # Otherwise asked again: a container that is paused or an engine that restarts may answer soon.
+            # False: tried again, as a paused container or a restarting engine may answer soon.
             return self._late or self._cancelled
         return True
 
@@ -400,7 +401,7 @@ class Batch(Work):
             cases=cases,
         )
         await asyncio.to_thread(self._store_answer, whole)
-        # Only now that the answer is stored: until then, a restart needs the request.
+        # Only after the answer is stored: until then, a restart needs the request.
         self.shed()
         self._verdicts.clear()
         store(self.folder / ABOUT, (stored(self.about),))
@@ -412,7 +413,7 @@ class Batch(Work):
     def _store_answer(self, whole: BatchAnswer) -> None:
         short = msgspec.to_builtins(whole)
         del short["cases"]
-        # Before ANSWER, whose presence says that the work is done.
+        # Before ANSWER, whose presence means that the work is done.
         store(self.folder / END, (msgspec.json.encode(short),))
         store(self.folder / ANSWER, (msgspec.json.encode(whole),))
 
@@ -424,8 +425,7 @@ async def _checked(checker: Bench, case: Case, got: bytes) -> tuple[str, str]:
     outcome = await checker.run(b"", ("input", "output", "expected"), files)
     said = (outcome.stream(STDOUT) + outcome.stream(STDERR))[:MESSAGE_BYTES]
     message = said.decode("utf-8", "replace").strip()
-    # Only these two are a checker's verdict; Python's own code for an exception is 1, too, so its text is
-    # shown.
+    # Only these two codes are verdicts. Python exits with 1 after an exception, too, so the text is shown.
     if outcome.exit.reason == "exited" and outcome.exit.code in (0, 1):
         return ("wrong_answer" if outcome.exit.code else "passed"), message
     return "checker_failed", message or f"the checker: {outcome.exit.reason}"

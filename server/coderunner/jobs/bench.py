@@ -1,4 +1,4 @@
-"""A session in which a program is compiled once and run many times, each time as if it were the first.
+"""A session in which a program is compiled once and run many times, each time from the same state.
 
 Before each run the agent ends all processes, and restores the workspace as the compiler left it.
 """
@@ -22,9 +22,9 @@ from coderunner.sessions.session import Session
 
 # A frame has 16 bits for a channel's number.
 FIRST, LAST = 1, 60_000  # channel numbers; a session may use each number once
-BUSY_SECONDS, BUSY_TRIES = 0.05, 60  # pause and attempts while processes of the run before are being ended
+BUSY_SECONDS, BUSY_TRIES = 0.05, 60  # pause and attempts while processes of the previous run are being killed
 COMPILE_OUTPUT = 256 * 1024  # bytes that a compiler may print, at least
-NOTHING = ("true",)  # the command that runs after the compiler, if only that is wanted
+NOTHING = ("true",)  # the command that runs after the compiler, to compile only
 
 
 class Lost(Exception):
@@ -45,8 +45,7 @@ def check_language(language: Language) -> None:
 
 
 class Bench:
-    """Runs a program repeatedly in `session`, which nothing else may use, and which it ends when it is
-    closed.
+    """Runs a program repeatedly in `session`, which nothing else may use and which ends with it.
 
     `client`: id of the attachment's client. `spec`: the program, with the limits of a run of it.
     `compile_ms`: how long its compiler may take.
@@ -55,7 +54,8 @@ class Bench:
     def __init__(self, session: Session, client: str, spec: ProgramSpec, compile_ms: int) -> None:
         self.session = session
         self._spec, self._compile_ms = spec, compile_ms
-        # A quota that ended a program would look like a verdict on it; the batch is checked when it begins.
+        # Quotas must not end a program, as this would look like a verdict; the batch is checked at its
+        # beginning.
         session.charges.graded = True
         self._attachment = session.attach(client, "control", "control", {}, announce=False)
         self._number = FIRST
@@ -109,8 +109,7 @@ class Bench:
         return outcome
 
     def _of_compiler(self) -> ProgramLimits:
-        """The compiler's limits: those of a run would refuse programs for how long it takes, or what it
-        says."""
+        """The compiler's limits, as those of a run may be too low for it."""
         limits = self._spec.limits
         return replace(
             limits,
@@ -126,7 +125,7 @@ class Bench:
         Raises Lost, Full, Draining.
         """
         spec = replace(self._spec, args=(*self._spec.args, *args))
-        # The agent may still be ending the processes of the run before, and takes no new program until then.
+        # The agent may still be killing the processes of the previous run, and refuses programs until then.
         for _ in range(BUSY_TRIES):
             try:
                 outcome = await self._run(spec, stdin, files)

@@ -37,11 +37,11 @@ log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 0.25  # between checks for a session that is being recovered or adopted
 RETRIES = 240  # in all a minute
-PATIENT_SECONDS = 1.0  # between attempts to get a place, for a run that waits for one
+PATIENT_SECONDS = 1.0  # between attempts to get a place, for a run with `patient`
 MOST_PATIENT_SECONDS = 600.0  # that it waits in all
 ENDING_SECONDS, MOST_ENDING_SECONDS = 0.1, 30.0  # the same, while its caller's ended sessions are removed
 ARTIFACT_SECONDS = 10.0  # to read an artifact
-# Small enough that a reader of events sees output soon, large enough that a record's cost is little.
+# Small, so that readers of events see output soon, but large compared with a record's overhead.
 RECORD_BYTES = 16 * 1024  # of output in a record; each is sent as one event
 IN_THREAD = 256 * 1024  # bytes of a spool; from a larger one the answer is made in a thread
 ABOUT, NOTE = "about.json", "note"
@@ -60,7 +60,7 @@ class Job(Work):
         self._session: Session | None = None
         self._control: Attachment | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._timed = ""  # the phase that it is for
+        self._timed = ""  # the phase of the timer
         self._live = Typed(b"", ended=False) if about.plan.live else None
 
     # --- what callers see --------------------------------------------------------------------------------
@@ -76,12 +76,12 @@ class Job(Work):
         return bool(self.about.plan.patient)
 
     def note(self) -> bytes:
-        """What an interface keeps with the run (`Plan.note`). Raises OSError."""
+        """The interface's data about the run (`Plan.note`). Raises OSError."""
         return (self.folder / NOTE).read_bytes()
 
     def type(self, data: bytes) -> None:
-        """Appends to the input of a program that was begun with `live`. Raises InputOverflow if the program
-        has not taken what came before."""
+        """Appends to the input of a program that was begun with `live`. Raises InputOverflow if too much of
+        the earlier input has not been read."""
         assert self._live is not None
         self._live.append(data)
         if self._session is not None and self._control is not None:
@@ -106,13 +106,13 @@ class Job(Work):
             return "output", {"stream": stream, "offset": frame.offset, **text("text", frame.payload)}
         message = codec.decode_server_text(record.frame)
         told: dict[str, Any] = msgspec.to_builtins(message, str_keys=True)
-        # A `url` is a capability of the session, and is not for who may only read the run.
+        # A `url` is a capability of the session, which readers of the run must not get.
         for name in ("type", "channel", "url"):
             told.pop(name, None)
         return codec.TYPES[type(message)], told
 
     def cancel(self) -> None:
-        """Ends the run. Its answer has the output until now."""
+        """Ends the run. Its answer has the output so far."""
         self._cancelled = True
         if self._opening is not None:
             self._opening.abandon(self._on_position, hold=False)
@@ -145,7 +145,7 @@ class Job(Work):
                 await self._pump(session, attachment)
             except Exception as error:
                 if not isinstance(error, CodeRunnerError):
-                    session.end("client")  # nobody else can reach it: it would keep its slot for minutes
+                    session.end("client")  # nobody else can reach it, and it would keep its slot for minutes
                 raise
             finally:
                 self._session = self._control = None
@@ -165,8 +165,8 @@ class Job(Work):
             try:
                 if self.about.session:
                     return self._registry.find(self.about.session, self.about.token)[0]
-                # The server before may have ended after it had opened the session, and before it noted which.
-                # Such a session is found, also of a run that is cancelled: it is to be ended.
+                # The previous server may have ended between opening the session and storing its id. Such a
+                # session is looked up, also for a cancelled run, as it must be ended.
                 returned = self._resumed and self._registry.returned(messages(self.about)[0], self._caller)
                 if self._cancelled and not returned:
                     self._append(cancelled())
@@ -177,12 +177,12 @@ class Job(Work):
             except Draining:
                 raise
             except CodeRunnerError as error:
-                # Who sends one run after another is held up, not refused, while containers of runs that have
-                # ended are being removed.
+                # A caller that sends one run after another is delayed instead of refused while containers of
+                # its ended runs are being removed.
                 if isinstance(error, TooManySessions) and error.ending and time.time() < ending_until:
                     await asyncio.sleep(ENDING_SECONDS)
                     continue
-                # A session that was opened will be found again; otherwise the caller gets the error.
+                # A session that was opened is found again later; otherwise the caller gets the error.
                 if not (error.retryable and (self.about.session or self._resumed or self._may_wait())):
                     raise
                 if not self.about.session and not self._resumed:
@@ -212,7 +212,7 @@ class Job(Work):
             self._opening = None
         opening.delivered = True
         self.about.session, self.about.token = opened.session.id, opened.token
-        # Before the program starts: the next server finds the session by this, and starts no second program.
+        # Before the program starts, so that the next server finds the session and starts no second program.
         try:
             store(self.folder / ABOUT, (stored(self.about),))
         except OSError:
@@ -232,7 +232,7 @@ class Job(Work):
             try:
                 session.handle(attachment, messages(self.about)[1], self.about.plan.scripts)
             except CodeRunnerError:
-                session.end("client")  # the caller gets the error, and knows of no session
+                session.end("client")  # the caller gets the error and cannot reach the session
                 raise
         self._feed(session, attachment)
         if self._cancelled:
@@ -262,15 +262,15 @@ class Job(Work):
         end = frame.offset + len(frame.payload)
         if frame.channel != CHANNEL:
             return
-        # The cost and not the size: tiny records, of a program that prints byte by byte, take most time to
-        # read.
+        # The cost instead of the size: the tiny records of a program that prints byte by byte take the most
+        # time to read.
         if self.spool.cost > self.about.room:
             self._kill(session, "output_limit")
         for begin in range(0, len(frame.payload), RECORD_BYTES):
             part = frame.payload[begin : begin + RECORD_BYTES]
             self.spool.append(codec.encode_output(CHANNEL, frame.stream, frame.offset + begin, part))
         self._heard.offset = end
-        # After the spool has it: what is acknowledged is dropped from the container's journal.
+        # After it is in the spool: what is acknowledged is dropped from the container's journal.
         session.handle(attachment, m.Ack(CHANNEL, end))
         self._tell()
 
@@ -281,7 +281,7 @@ class Job(Work):
         self._tell()
 
     def _feed(self, session: Session, attachment: Attachment) -> None:
-        # Not kept: the request has the same bytes, which are counted.
+        # Made anew each time instead of kept: the request has the same bytes, and these are counted.
         feed(session, attachment, CHANNEL, self._live or Typed(typed(self.about.request)))
 
     def _watch_time(self, session: Session) -> None:
@@ -292,7 +292,7 @@ class Job(Work):
             return
         self._stop_watching()
         self._timed = phase
-        # A timer of this process: after a restart it begins anew, and the agent's limit holds meanwhile.
+        # After a restart the timer begins anew; the agent's own limit still holds.
         if phase in self.about.plan.walls:
             seconds = self.about.plan.walls[phase] / 1000
             loop = asyncio.get_running_loop()

@@ -55,17 +55,15 @@ log = logging.getLogger(__name__)
 KEPT_SECONDS = 600.0  # for which an answer can be fetched
 SWEEP_SECONDS = 5.0  # between two removals of old answers
 OUTPUT_BYTES, MAX_OUTPUT = 1024 * 1024, 8 * 1024 * 1024  # output of a run: the default, and the most
-WALL_MS = 60_000  # of a run, by default
+WALL_MS = 60_000  # default of a run
 SLACK = 5 * 1024 * 1024  # bytes of output that may still arrive after a program was killed
-# Otherwise many tiny runs would cost nothing: each takes four files and an object in memory.
+# Each run takes four files and an object in memory, however small its output is.
 SMALLEST = 64 * 1024  # bytes that an answer counts as at least
-# memory of unfinished requests: all, one caller
-# Measured by `held`, as a text in memory may take four times its size on the wire.
+# Bytes of memory of unfinished requests, of all callers and of one, as `AboutWork.held` counts them.
 REQUESTS, REQUESTS_OF_ONE = 96 * 1024 * 1024, 32 * 1024 * 1024
 VERDICT = 2048  # bytes of a verdict's record and of its part of the answer, without the shown output
 CASE_WALL_MS, CASE_OUTPUT = 10_000, 1024 * 1024  # limits of a case, by default
-# One half: a single caller never keeps the others from having any run.
-SHARE = 2  # one caller may have this fraction of the spool: one half
+SHARE = 2  # one caller may use at most 1/SHARE of the spool, so that others can always begin a run
 
 
 W = TypeVar("W", bound=Work)
@@ -97,8 +95,8 @@ class Runs:
     ) -> Work:
         """Begins a run or batch, or returns the one that this caller began with this key.
 
-        `key`: the `Idempotency-Key`, None without one. `plan`: what a run has beyond the request. Raises
-        KeyReused, SpoolFull, and the errors of an invalid request; nothing was begun then.
+        `key`: the `Idempotency-Key`, None without one. `plan`: as of `Plan`. Raises KeyReused,
+        SpoolFull, and the errors of an invalid request.
         """
         # Sorted: two requests that differ in the order of their fields are the same.
         digest = hashlib.sha256(msgspec.json.encode(wanted, order="sorted")).hexdigest()
@@ -114,7 +112,7 @@ class Runs:
             about = self._about(wanted, caller, named, digest, plan or Plan())
         self._make_room(about)
         account = self._registry.quotas.account(caller.principal, caller.address, caller.roles)
-        # After the checks that cost nothing, so that a request that is refused uses no quota.
+        # After the other checks, so that a refused request uses no quota.
         account.check_begin(background=key is not None)
         if isinstance(about, AboutBatch):  # one program and one event, and not one for each case
             account.begin()
@@ -158,7 +156,7 @@ class Runs:
         wrong = [problem.sentence("limits") for problem in problems(RequestedLimits, limits)]
         if wrong:
             raise BadLimit("; ".join(wrong))
-        # Less than a session may print: the answer of a run is stored whole.
+        # Less than a session may print, as the answer of a run is stored as a whole.
         if limits.setdefault("output_bytes", min(output, usual.output_bytes)) > maximum:
             raise BadLimit(f"output_bytes may be at most {maximum} here; open a session for more")
         limits.setdefault("wall_ms", min(wall_ms, usual.wall_ms))
@@ -225,18 +223,18 @@ class Runs:
 
     def _make(self, about: About | AboutBatch) -> Work:
         folder = self._folder / about.id
-        # Only for this user: it has callers' programs, and tokens of their sessions.
+        # Only for this user: it contains programs of callers, and tokens of their sessions.
         folder.mkdir(parents=True, mode=0o700)
         name = batch.ABOUT if isinstance(about, AboutBatch) else job.ABOUT
         try:
             if isinstance(about, About) and about.plan.note:
                 store(folder / job.NOTE, (about.plan.note,))
-                # It is in a file of its own now; in memory it would be kept for as long as the answer.
+                # In a file of its own, as in memory it would be kept as long as the answer.
                 about.plan = replace(about.plan, note=b"")
             store(folder / name, (stored(about),))
             return self._work(about, folder)
         except BaseException:
-            # A folder without a whole record would be a run that nobody can read.
+            # A folder with an incomplete record would be unreadable later.
             shutil.rmtree(folder, ignore_errors=True)
             raise
 
@@ -261,8 +259,7 @@ class Runs:
         if not work.suspended:
             for told in self.on_end:
                 told(work)
-        # Only now is the answer's size known.
-        self._keep_bound()
+        self._keep_bound()  # the answer's size is known only now
         if work.error is not None:
             log.info("run not begun", extra=fields(code=work.error.code, **work.about.facts))
         if (work.error is not None and not work.patient) or (work.done and work.unwanted):
@@ -351,8 +348,10 @@ class Runs:
             self.sweep(time.time())
 
     def sweep(self, now: float) -> None:
-        """Removes the answers whose time is up at `now`, in seconds since 1970. A run and those that repeat
-        it are one answer, which has ended with the last of them: without the first nobody finds the others.
+        """Removes the answers that ended KEPT_SECONDS before `now`, in seconds since 1970.
+
+        A run and its repetitions are removed together, KEPT_SECONDS after the last of them: they are found by
+        the first one's id.
         """
         ends: dict[str, float] = {}
         for one in self._jobs.values():
@@ -373,7 +372,7 @@ def _first_of(work: Work) -> str:
 
 
 def _digest(principal: str | None, key: str) -> str:
-    # With the principal, so that two callers may use the same key. \0 is in neither.
+    # With the principal, so that two callers may use the same key. Neither contains \0.
     return hashlib.sha256(f"{principal or ''}\0{key}".encode()).hexdigest()
 
 
@@ -415,5 +414,5 @@ Whose = tuple[str | None, str]
 
 
 def _whose(about: AboutWork) -> Whose:
-    # By site, as one caller may have half of everything: two networks of one site would have it all.
+    # By site: a caller may use half of the spool, so two networks of one site could use all of it.
     return about.principal, "" if about.principal else site(about.address)

@@ -1,8 +1,9 @@
-"""What came of a run, in a file: its output and its messages, one record behind the other.
+"""The output and the messages of a run in a file, as a sequence of records.
 
-A record is written before anybody is told of it, by one `write`, and stays when this process is killed: the
-kernel has it. What a kill cut off in the middle was told to nobody, and is cut off when the file is read
-again. There is no `fsync`: a machine that loses its memory loses the containers, too."""
+A record is written by one `write` before readers see it, and survives a kill of this process, as the kernel
+has it. A record that a kill left incomplete was seen by no reader, and is removed when the file is opened
+again. There is no `fsync`: if the machine crashes, its containers are lost, too.
+"""
 
 from __future__ import annotations
 
@@ -15,11 +16,11 @@ from typing import NamedTuple
 from coderunner.errors import BadMessage
 
 _HEADER = struct.Struct(">IB")
-# 0 is none of them: a hole that a crash left reads as zeros.
+# Not 0, as a hole that a crash has left reads as zeros.
 TEXT, BINARY = 1, 2
 READ_BYTES = 64 * 1024
 MAX_RECORD = 1024 * 1024
-RECORD_COST = 64
+RECORD_COST = 64  # bytes that a record counts as in addition to its content
 
 
 class Record(NamedTuple):
@@ -31,11 +32,11 @@ class Record(NamedTuple):
 
 
 class Spool:
-    """One file. `size`: of all that is in it, in bytes; `cost` counts each record as RECORD_COST more, for
-    the time that it takes to read. Its owner closes it."""
+    """A file of records. `size`: in bytes. `cost`: bytes, with RECORD_COST more for each record, as many
+    small records take longer to read. The owner calls `close`."""
 
     def __init__(self, path: Path) -> None:
-        """Opens or makes it; what stands behind the last whole record is cut off. Raises OSError."""
+        """Opens or creates the file, and removes an incomplete last record. Raises OSError."""
         # O_APPEND: a write always goes to the end, also while another descriptor reads.
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         self.size = self.cost = 0
@@ -45,12 +46,12 @@ class Spool:
         os.ftruncate(self._file, self.size)
 
     def append(self, frame: str | bytes) -> None:
-        """Writes a record. Raises OSError; the file is as before then."""
+        """Writes a record. Raises OSError, and leaves the file unchanged then."""
         data = frame.encode() if isinstance(frame, str) else frame
         record = _HEADER.pack(len(data), TEXT if isinstance(frame, str) else BINARY) + data
         try:
             written = os.write(self._file, record)
-            # write() may take a part when the disk is nearly full (write(2)).
+            # write() may write only a part if the disk is nearly full (write(2)).
             if written < len(record):
                 raise OSError("the file system took a part of a record")
         except OSError:
@@ -63,10 +64,10 @@ class Spool:
         """The complete records from the id `begin` on."""
         at, buffer = begin, b""
         while not self.closed:
-            # pread: readers share the descriptor, whose own position they must not move.
+            # pread, as readers share the descriptor and its position.
             piece = os.pread(self._file, READ_BYTES, at + len(buffer))
             buffer += piece
-            start = 0  # of the next record; what is behind is cut off once, as records may be tiny
+            start = 0  # of the next record; the buffer is cut once per piece, as records may be tiny
             while len(buffer) - start >= _HEADER.size:
                 size, kind = _HEADER.unpack_from(buffer, start)
                 if size > MAX_RECORD or kind not in (TEXT, BINARY):
@@ -85,13 +86,14 @@ class Spool:
                 return
 
     def check(self, begin: int) -> None:
-        """Raises BadMessage where no record begins at `begin`, as far as that shows."""
+        """Raises BadMessage if no record begins at `begin`. May accept a position in the middle of a
+        record."""
         if begin != self.size and (begin > self.size or next(self.records(begin), None) is None):
             raise BadMessage("Last-Event-ID must be the id of an event of this stream")
 
     @property
     def closed(self) -> bool:
-        """Whether nothing of it can be read any more."""
+        """Whether `close` was called, after which nothing can be read."""
         return self._file < 0
 
     def close(self) -> None:

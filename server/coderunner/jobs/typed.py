@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from coderunner.errors import InputOverflow
 
-# The agent's window is smaller: this is for a program that computes before it reads.
-MAX_WAITING = 1024 * 1024  # bytes of input that came while the program runs, and that it has not taken
+# More than the agent's window, for programs that compute before they read.
+MAX_WAITING = 1024 * 1024  # bytes of live input that the program has not read
 
 
 class Typed:
-    """Bytes of input with their offsets. `ended`: no more will come, so that the input has an end."""
+    """Bytes of input with their offsets. `ended`: the input is complete."""
 
     def __init__(self, data: bytes, *, ended: bool = True) -> None:
         self._data: bytes | bytearray = data if ended else bytearray(data)
@@ -31,10 +31,10 @@ class Typed:
         self._data += data
 
     def part(self, begin: int, size: int) -> bytes:
-        """At most `size` bytes from the offset `begin` on. What comes before is dropped if the input came
-        while the program runs: its session keeps what the program has not taken."""
+        """Returns at most `size` bytes from the offset `begin` on. Drops live input before `begin`, as the
+        session keeps what the program has not read."""
         if isinstance(self._data, bytearray) and begin > self._start:
-            # A bytearray drops its beginning without copying the rest.
+            # Cheap: a bytearray drops its beginning without copying the rest.
             del self._data[: begin - self._start]
             self._start = begin
         at = begin - self._start

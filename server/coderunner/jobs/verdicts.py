@@ -28,7 +28,7 @@ _BY_REASON = {
     "signaled": "runtime_error",
 }
 LOST = ("engine_lost", "evicted", "session_closed")
-"""Reasons that are not the program's fault: its case is run again."""
+"""Exit reasons that the program did not cause: its case is run again."""
 
 
 @dataclass(frozen=True, slots=True)

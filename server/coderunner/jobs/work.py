@@ -22,7 +22,7 @@ from coderunner.logs import fields
 
 log = logging.getLogger(__name__)
 
-DISK_RETRY_MS = 10_000  # for callers whose run the disk has no room for
+DISK_RETRY_MS = 10_000  # `retry_after_ms` if the disk is full
 OUTPUT, END, ANSWER = "output", "end.json", "answer.json"
 
 
@@ -31,7 +31,7 @@ class Work:
     be no answer. `suspended`: this server is stopping, and the next one continues it. `resumed`: an earlier
     server began it, so its caller knows its id. `unwanted`: nobody can fetch its answer."""
 
-    place: str  # the part of its address after /api/
+    place: str  # the part of its URL after /api/
 
     def __init__(self, about: AboutWork, folder: Path, *, resumed: bool = False) -> None:
         self.about: Any = about
@@ -53,7 +53,7 @@ class Work:
 
     @property
     def patient(self) -> bool:
-        """Whether an error is kept for its caller as an answer would be."""
+        """Whether an error is kept for its caller like an answer."""
         return False
 
     @property
@@ -127,7 +127,7 @@ class Work:
         """Does the work. An error for its caller is stored in `error`, not raised."""
         try:
             await self._work()
-        # No result: the next server goes on from the folder.
+        # No result: the next server continues from the folder.
         except Draining:
             self.suspended = True
         except CodeRunnerError as error:
@@ -148,9 +148,10 @@ class Work:
 
 
 def not_stored(folder: Path, error: OSError) -> SpoolFull:
-    """The error for the caller of a run that cannot be stored, as the disk is full; it is logged.
+    """Logs that a run cannot be stored, as the disk is full, and returns the error for its caller.
 
-    That is nothing which a caller has done, and no fault that a traceback would explain."""
+    Logged without a traceback, as it is neither the caller's nor the server's fault.
+    """
     why = error.strerror or str(error)
     # Not the run's own folder: its name gives access to the run.
     log.error("a run cannot be stored", extra=fields(folder=folder.parent, why=why))

@@ -1,4 +1,4 @@
-"""Where the database is."""
+"""The URL of the database."""
 
 from __future__ import annotations
 

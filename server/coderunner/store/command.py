@@ -23,8 +23,7 @@ from coderunner.store.address import Address, address
 from coderunner.store.database import Database
 from coderunner.store.store import Store
 
-# Long: no request waits for a command.
-SECONDS = 300.0  # for one call
+SECONDS = 300.0  # for one call; long, as no request waits for a command
 # OWASP, "CSV Injection": a name that a user chose must not run in the spreadsheet of an operator.
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # with which a spreadsheet's formula begins
 
@@ -39,7 +38,7 @@ def db(settings: Settings, action: str) -> int:
 
     async def work() -> int:
         where = address_of(settings)
-        # SQLite would make the file that is to be checked.
+        # SQLite would create the missing file.
         if action == "check" and where.file is not None and not where.file.exists():
             print(f"{where.shown}: does not exist yet; the server makes it, or `coderunner db upgrade`")
             return 1
@@ -95,8 +94,7 @@ async def _export(database: Database, arguments: argparse.Namespace) -> None:
         rows = await database.read(page, SECONDS)
         for row in rows:
             write({**row, "at": _shown(row["at"])})
-        # Pages by number, each in a transaction of its own: no long reading keeps SQLite's WAL from
-        # shrinking.
+        # Each page in a transaction of its own, as a long one would keep SQLite's WAL from shrinking.
         if len(rows) < records.PAGE:
             return
         last = rows[-1]["id"]
@@ -119,13 +117,13 @@ def _table() -> Callable[[dict[str, Any]], None]:
 
 
 def _cell(value: Any) -> Any:
-    """A cell that no spreadsheet takes for a formula."""
+    """A cell that spreadsheets do not interpret as a formula."""
     return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
 
 
 async def _erase(store: Store, settings: Settings, name: str) -> None:
     gone = await store.write(lambda one: records.erase(one, name), SECONDS)
-    # That it was done is noted, without the name.
+    # The audit log records the erasure, without the name.
     log = audit.Audit(store.post, settings.instance_name)
     log.note("erased", {"rows": gone, "by": getpass.getuser()})
     await store.flush()
@@ -149,5 +147,5 @@ def moment(text: str) -> float | None:
         raise CodeRunnerError(
             f"{text!r} is not a date; write 2026-11-26, 2026-11-26T20:00 or 2026-11-26T20:00:00Z"
         ) from None
-    # Not the machine's zone: the same command gives the same export on every machine.
+    # UTC instead of the machine's zone, so that a command gives the same export on every machine.
     return (found if found.tzinfo is not None else found.replace(tzinfo=UTC)).timestamp()

@@ -1,4 +1,4 @@
-"""Calls of the database with deadlines, in threads of their own, so that none blocks the event loop.
+"""Database calls with deadlines, in separate threads, so that they do not block the event loop.
 
 SQLAlchemy is used without asyncio: a driver that waits (SQLite for its lock, PostgreSQL for an answer) does
 so in one of two threads, one for reading and one for writing. When a deadline passes, the connection is cut,
@@ -38,7 +38,7 @@ _of_thread = threading.local()
 
 
 class _Lane:
-    """One thread. `using`: the driver's connection that it uses. `doing`: the call that it works at."""
+    """One thread and its queue. `using`: the driver's connection in use."""
 
     def __init__(self, name: str) -> None:
         self._thread = ThreadPoolExecutor(
@@ -47,10 +47,11 @@ class _Lane:
         self._waiting = 0
         self.closed = False
         self.using: Any = None
-        self._doing: object = None
+        self._doing: object = None  # identifies the call in progress
 
     async def call(self, work: Callable[[], T], seconds: float) -> T:
-        """Does the work in the thread. Raises DatabaseUnavailable at the deadline, or if too much waits."""
+        """Calls `work` in the thread. Raises DatabaseUnavailable at the deadline, or if too many calls
+        wait."""
         if self.closed:
             raise DatabaseUnavailable("the database is closed")
         if self._waiting >= MAX_WAITING:
@@ -69,18 +70,18 @@ class _Lane:
             async with asyncio.timeout(seconds):
                 return await asyncio.get_running_loop().run_in_executor(self._thread, do)
         except TimeoutError:
-            if self._doing is this:  # else it waits behind another call, whose own deadline counts
+            if self._doing is this:  # otherwise it waits behind another call, which has its own deadline
                 self.cut()
             raise DatabaseUnavailable(f"the database did not answer in {seconds:g} s") from None
         finally:
             self._waiting -= 1
 
     def cut(self) -> None:
-        """Ends what the driver is waiting for."""
+        """Interrupts the driver's current call."""
         raw = self.using
         # The driver's `cancel` of PostgreSQL is not used: it opens another connection, which can hang as
         # well.
-        with contextlib.suppress(Exception):  # whatever is wrong with a connection that is given up
+        with contextlib.suppress(Exception):  # the connection is given up, whatever its state is
             if hasattr(raw, "interrupt"):
                 raw.interrupt()
             elif raw is not None:
@@ -90,17 +91,18 @@ class _Lane:
                     other.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
-        """Gives the thread up. Later calls raise DatabaseUnavailable."""
+        """Abandons the thread. Later calls raise DatabaseUnavailable."""
         self.closed = True
         self.cut()
-        # Not waited for: the driver may be in a call that nothing ends.
+        # wait=False, as the driver may be in a call that cannot be interrupted.
         self._thread.shutdown(wait=False, cancel_futures=True)
 
 
 class Database:
-    """`trouble`: why it cannot be used now, as of the last call; None while it can. `ready`: it was opened.
+    """The database.
 
-    Calls before that wait for it, within their deadlines.
+    `trouble`: why the last call failed, None if it succeeded. `ready`: set once it was opened; earlier calls
+    wait for this, within their deadlines.
     """
 
     def __init__(self, address: Address) -> None:
@@ -112,13 +114,13 @@ class Database:
         self._reading, self._writing = _Lane("read"), _Lane("write")
 
     async def open(self) -> bool:
-        """Connects, and migrates where that is needed; returns whether it was. Raises DatabaseUnavailable."""
+        """Connects, and migrates if needed; returns whether it was. Raises DatabaseUnavailable."""
         migrated = await self._call(self._writing, self._opened, OPEN_SECONDS)
         self.ready.set()
         return migrated
 
     async def inspect(self) -> tuple[str | None, int]:
-        """The newest migration that was done, and how many events there are; changes nothing.
+        """Returns the last applied migration and the number of events; changes nothing.
 
         Raises DatabaseUnavailable.
         """
@@ -148,7 +150,7 @@ class Database:
     async def look(self) -> None:
         """Checks that it is still the database that was opened. Raises DatabaseUnavailable.
 
-        A file that was removed or replaced could be written on for ever, and nobody would find it there.
+        A removed or replaced file could be written for ever without an error, and its contents would be lost.
         """
 
         def same() -> bool:
@@ -178,7 +180,7 @@ class Database:
     async def _when_ready(self, lane: _Lane, work: Callable[[], T], seconds: float) -> T:
         began = asyncio.get_running_loop().time()
         if not self.ready.is_set():
-            # Known to be unusable: who waits for it now would wait for the whole deadline, and then fail.
+            # Known to be unusable: waiting would only delay the failure until the deadline.
             if self.trouble is not None:
                 raise DatabaseUnavailable(self.trouble, retry_after_ms=2000)
             try:
@@ -206,7 +208,7 @@ class Database:
         self._engine = self._engine or make_engine(self.address)
         if self.address.file is not None:
             self._inode = _inode(self.address.file)
-        # Looked at first without a lock: the usual start neither waits for writers nor imports Alembic.
+        # First checked without a lock, so that a usual start neither waits for writers nor imports Alembic.
         if self._do(self._writing, migrate.present) == migrate.HEAD:
             return False
         try:
@@ -222,8 +224,8 @@ class Database:
         try:
             return self._once(self._engine, lane, work, writes)
         except exc.DBAPIError as error:
-            # After a restart of PostgreSQL the pool's connections are dead, which is known once one is used.
-            # What was to be written is written again by its caller: here it might be done twice.
+            # After a restart of PostgreSQL the pool's connections are dead, which shows at their next use.
+            # Only reads are repeated here: a write might be done twice, so its caller decides.
             if writes or not error.connection_invalidated:
                 raise
         return self._once(self._engine, lane, work, writes)
@@ -251,17 +253,17 @@ def make_engine(address: Address) -> Engine:
             max_overflow=0,
             connect_args={
                 "connect_timeout": CONNECT_SECONDS, "options": f"-c lock_timeout={BUSY_MS}",
-                # A server that vanished is noticed after 10 + 3 x 5 s; by the kernel's default, after two
-                # hours (tcp(7)).
+                # A lost server is noticed after 10 + 3 x 5 s; with the kernel's defaults after two hours
+                # (tcp(7)).
                 "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3,
-                # In ms, for data that were sent and not acknowledged, to which keepalives do not apply.
+                # In ms, for unacknowledged data, to which keepalives do not apply.
                 "tcp_user_timeout": 10_000, "application_name": "coderunner",
             },
         )  # fmt: skip
         event.listen(engine, "connect", _note, insert=True)
         return engine
-    # Here, as SQLite would make it readable for everybody; its other files get the same permissions.
-    # O_NOFOLLOW: a link that somebody put there would have the server write to another file.
+    # Created here, as SQLite would make it readable for everybody; its other files get the same permissions.
+    # O_NOFOLLOW: a symbolic link could make the server write to another file.
     os.close(os.open(address.file, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
     engine = create_engine(address.url, pool_size=2, max_overflow=0, connect_args={"timeout": BUSY_MS / 1000})
     event.listen(engine, "connect", _prepare)
@@ -270,7 +272,7 @@ def make_engine(address: Address) -> Engine:
 
 
 def _note(connection: Any, _: Any) -> None:
-    # SQLAlchemy asks a new connection some questions before it gives it to anybody; they may hang as well.
+    # SQLAlchemy makes queries on a new connection before it is used; these may hang as well.
     lane = getattr(_of_thread, "lane", None)
     if lane is not None:
         lane.using = connection
@@ -286,7 +288,8 @@ def _prepare(connection: Any, _: Any) -> None:
 
 
 def _begin(connection: Connection) -> None:
-    # IMMEDIATE: one that begins to read and then writes would fail at once where another process has written.
+    # IMMEDIATE: a transaction that reads first and then writes fails if another process has written
+    # meanwhile.
     writes = connection.get_execution_options().get("writes")
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
@@ -301,13 +304,13 @@ def _inode(file: Path) -> tuple[int, int] | None:
 
 
 def _translated(work: Callable[[], T]) -> T:
-    """Calls `work`, and raises DatabaseUnavailable for what is the database's trouble."""
+    """Calls `work`, and converts errors of the database into DatabaseUnavailable."""
     from sqlalchemy import exc
 
     try:
         return work()
     except (exc.IntegrityError, exc.DataError):
-        raise  # of the row, and not of the database
+        raise  # errors of the data, not of the database
     except exc.DBAPIError as error:
         raise DatabaseUnavailable(_words(error.orig)) from None
     except (exc.TimeoutError, OSError) as error:

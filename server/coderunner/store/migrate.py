@@ -1,4 +1,4 @@
-"""Brings the tables to what this version needs, by Alembic."""
+"""Migrates the tables to this version, with Alembic."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ from pathlib import Path
 from sqlalchemy import Connection, inspect, text
 
 HEAD = "0002"
-"""The newest migration. Known here, so that a start without one needs no Alembic, whose import takes long."""
+"""The newest migration. A constant, as importing Alembic takes long and is seldom needed."""
 FOLDER = Path(__file__).parent / "migrations"
-# Advisory locks have no names: any other program that uses this number in this database would wait, too.
-LOCK = 0x636F6465_72756E6E  # of PostgreSQL's advisory locks: "coderunn"
+# The number of PostgreSQL's advisory lock: "coderunn". Other programs that lock this number in the same
+# database would wait, too.
+LOCK = 0x636F6465_72756E6E
 WAIT_SECONDS = 30  # for another server that migrates
 
 
 def present(connection: Connection) -> str | None:
-    """The newest migration that was done; None in an empty database. Raises SQLAlchemyError."""
+    """The last applied migration; None in an empty database. Raises SQLAlchemyError."""
     if not inspect(connection).has_table("alembic_version"):
         return None
     found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
@@ -23,7 +24,7 @@ def present(connection: Connection) -> str | None:
 
 
 def known(revision: str) -> bool:
-    """Whether this version has the migration; otherwise a newer version has made it."""
+    """Whether this version has the migration; otherwise it is of a newer version."""
     return any((FOLDER / "versions").glob(f"{revision}_*.py"))
 
 
@@ -37,7 +38,7 @@ def upgrade(connection: Connection) -> bool:
         connection.execute(text(f"SET LOCAL lock_timeout = '{WAIT_SECONDS}s'"))
         connection.execute(text(f"SELECT pg_advisory_xact_lock({LOCK})"))
     before = present(connection)
-    # Looked at again under the lock: another server may have migrated while this one waited.
+    # Checked again under the lock: another server may have migrated while this one waited.
     if before == HEAD:
         return False
     if before is not None and not known(before):

@@ -1,4 +1,4 @@
-"""Questions about the audit log and about a person's data, and their removal."""
+"""Queries and removal of the audit log and of a person's data."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ from coderunner.store.tables import audit, sign_outs, usage
 
 PAGE = 1000  # rows that are read at once
 DAY_SECONDS = 86400
-# More than a month, so that an operator can look at the last one; the quotas need a day.
-USAGE_DAYS = 35  # for which use is kept
-MINUTES_SECONDS = 3600  # for which that of minutes is kept, of which each caller has a row
-# SQLite has one writer: what the server notes waits while rows are removed.
+USAGE_DAYS = 35  # for which usage is kept: more than a month for operators; quotas need a day
+MINUTES_SECONDS = 3600  # for which usage by minute is kept, which has a row for each caller and minute
+# SQLite has one writer: other writes wait while rows are removed.
 REMOVED_AT_ONCE = 5000  # rows in one transaction
 
 
@@ -27,12 +26,12 @@ def events(
     until: float | None = None,
     principal: str | None = None,
 ) -> list[dict[str, Any]]:
-    """At most PAGE events, in the order in which they were written. `after`: the number of the last one
-    before.
+    """Returns at most PAGE events in the order of writing, with `details` as objects.
 
-    `since`, `until`: seconds since 1970. Their `details` are objects. Raises SQLAlchemyError.
+    `after`: id of the last event of the previous page. `since`, `until`: seconds since 1970. Raises
+    SQLAlchemyError.
     """
-    # By number and not by time: events of one millisecond would be lost or doubled between two pages.
+    # By id instead of time: events of the same millisecond would be lost or repeated between pages.
     wanted = [audit.c.id > after]
     wanted += [audit.c.at >= since] if since is not None else []
     wanted += [audit.c.at < until] if until is not None else []
@@ -42,7 +41,7 @@ def events(
 
 
 def _plain(row: RowMapping) -> dict[str, Any]:
-    return {str(name): value for name, value in row.items()}  # whose names are of a class of SQLAlchemy's
+    return {str(name): value for name, value in row.items()}  # the names are objects of SQLAlchemy
 
 
 def _event(row: RowMapping) -> dict[str, Any]:
@@ -56,7 +55,7 @@ def _of_person(name: str) -> Any:
     return or_(
         audit.c.principal == name,
         *(
-            # autoescape: % and _ in a name are no wildcards.
+            # autoescape: % and _ in a name are not wildcards.
             audit.c.details.contains(f'"{field}":{quoted}', autoescape=True)
             for field in ("of", "by", "principal")
         ),
@@ -64,7 +63,7 @@ def _of_person(name: str) -> Any:
 
 
 def person(connection: Connection, name: str) -> dict[str, Any]:
-    """Everything that is kept of a principal. Raises SQLAlchemyError."""
+    """Returns all stored data about a principal. Raises SQLAlchemyError."""
     rows = connection.execute(select(audit).where(_of_person(name)).order_by(audit.c.id)).mappings()
     used = connection.execute(select(usage).where(usage.c.subject == f"principal:{name}")).mappings()
     return {
@@ -75,14 +74,17 @@ def person(connection: Connection, name: str) -> dict[str, Any]:
 
 
 def erase(connection: Connection, name: str) -> int:
-    """Removes everything that is kept of a principal; returns how many rows. Raises SQLAlchemyError."""
+    """Removes all stored data about a principal; returns the number of rows. Raises SQLAlchemyError."""
     gone = connection.execute(delete(audit).where(_of_person(name))).rowcount
     return gone + connection.execute(delete(usage).where(usage.c.subject == f"principal:{name}")).rowcount
 
 
 def retain(connection: Connection, days: int, now: float) -> int:
-    """Removes events that are older than `days` (0: none), and old use; at most REMOVED_AT_ONCE events, so
-    that others do not wait for long. Returns how many events. Raises SQLAlchemyError."""
+    """Removes events that are older than `days` (0: none), old usage and expired sign-outs.
+
+    At most REMOVED_AT_ONCE events, so that other writes do not wait for long. Returns their number. Raises
+    SQLAlchemyError.
+    """
     connection.execute(delete(usage).where(usage.c.period < int(now) - USAGE_DAYS * DAY_SECONDS))
     minutes = (usage.c.kind == RUNS, usage.c.period < int(now) - MINUTES_SECONDS)
     connection.execute(delete(usage).where(*minutes))
@@ -101,8 +103,8 @@ def retain(connection: Connection, days: int, now: float) -> int:
 def used(
     connection: Connection, instance: str, since: int, minute: int = 0
 ) -> list[tuple[str, str, int, int]]:
-    """(subject, kind, period, amount) of periods that began at `since` or later, of minutes at `minute` or
-    later. Raises SQLAlchemyError."""
+    """Returns (subject, kind, period, amount) of periods that began at `since` or later; of minutes only
+    those at `minute` or later. Raises SQLAlchemyError."""
     present = or_(usage.c.kind != RUNS, usage.c.period >= minute)
     wanted = and_(usage.c.instance == instance, usage.c.period >= since, present)
     rows = connection.execute(
@@ -112,5 +114,5 @@ def used(
 
 
 def count(connection: Connection) -> int:
-    """How many events there are. Raises SQLAlchemyError."""
+    """The number of events. Raises SQLAlchemyError."""
     return int(connection.execute(select(func.count()).select_from(audit)).scalar_one())

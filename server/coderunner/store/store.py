@@ -1,4 +1,4 @@
-"""The database and what the server notes in it: one bounded queue, one task that writes."""
+"""The database of a server, with a bounded queue of rows and one task that writes them."""
 
 from __future__ import annotations
 
@@ -26,11 +26,10 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 Row = Mapping[str, Any]
 
-# Bounded by bytes and not by rows: the details of an event are up to MAX_DETAILS long (audit.py).
+# In bytes instead of rows, as the details of an event have up to MAX_DETAILS bytes (audit.py).
 QUEUE_BYTES = 8 * 1024 * 1024  # of rows that wait to be written
 BATCH = 500  # rows in one transaction
 OVERHEAD = 512  # bytes of memory of a row, beside its texts
-# Doubled: a database that is restarting gets few attempts, one that was away for a moment is back soon.
 GATHER_SECONDS = 0.05  # in which rows are collected for one transaction: a run and its end are two
 AGAIN_SECONDS = (0.5, 10.0)  # after a failure: at first, and at most
 RETAIN_SECONDS = 3600.0
@@ -87,7 +86,7 @@ class Store:
             raise _public(error) from None
 
     def post(self, table: str, row: Row) -> bool:
-        """Has a row written, in the order of the calls. Returns False if the queue is full.
+        """Queues a row, to be written in the order of the calls. Returns False if the queue is full.
 
         Rows with the same key are written once (`audit`), or replace each other (`usage`).
         """
@@ -96,7 +95,7 @@ class Store:
             self.dropped += 1
             self._lost += 1
             metrics.store_dropped.labels(table).inc()
-            # Once until the database is back: a line for each event would fill the disk next.
+            # Logged once until the database is back, as a line for each event could fill the disk.
             if self._lost == 1:
                 log.error("the database's queue is full: events are not stored", extra=fields(table=table))
             return False
@@ -135,12 +134,13 @@ class Store:
                 await self.flush()
                 await self._look()
                 if self._waiting:
-                    # The thread that writes competes with the event loop; each transaction costs the disk.
+                    # Fewer transactions: the writing thread competes with the event loop, and each one uses
+                    # the disk.
                     await asyncio.sleep(GATHER_SECONDS)
                 pause = AGAIN_SECONDS[0]
             except DatabaseUnavailable as error:
                 if self.database.closed:
-                    return  # a look was under way when the server stopped
+                    return  # a check was under way when the server stopped
                 if not self._failing:
                     self._failing = True
                     log.error("the database cannot be used; trying again", extra=fields(why=error.message))
@@ -152,15 +152,15 @@ class Store:
         log.info("database", extra=fields(where=self.database.address.shown, migrated=migrated))
 
     async def flush(self) -> None:
-        """Writes everything that waits. Raises DatabaseUnavailable; what was not written waits on."""
+        """Writes all queued rows. Raises DatabaseUnavailable; rows that were not written stay in the
+        queue."""
         while self._waiting:
-            # Rows leave the queue once they are written: after a failure they are written again, in their
-            # order.
+            # Rows leave the queue after they were written, so that they are retried in order after a failure.
             batch = [self._waiting[number] for number in range(min(BATCH, len(self._waiting)))]
             try:
                 await self._insert(batch)
             except Refused:
-                for one in batch:  # one of them is refused, and must not keep the others from being written
+                for one in batch:  # one by one, so that a refused row does not block the others
                     try:
                         await self._insert([one])
                     except Refused as error:
@@ -180,7 +180,7 @@ class Store:
         await self.database.write(lambda connection: _insert(connection, rows))
 
     async def _look(self) -> None:
-        """Waits for rows, and looks now and then whether the database is still there."""
+        """Waits for rows, and checks the database every LOOK_SECONDS."""
         loop = asyncio.get_running_loop()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(max(0.0, self._looked + LOOK_SECONDS - loop.time())):
@@ -205,7 +205,7 @@ class Store:
             self._retained = time.time()
 
     async def close(self, seconds: float) -> None:
-        """Writes what waits, as far as that is done in so many seconds, and closes the connections."""
+        """Writes the queued rows, for at most `seconds`, and closes the connections."""
         try:
             async with asyncio.timeout(seconds):
                 for work in self.last:
@@ -223,7 +223,7 @@ def _public(error: DatabaseUnavailable) -> DatabaseUnavailable:
 
 
 class Refused(Exception):
-    """A row is not one that the table takes: a bug of this server."""
+    """The table does not accept a row, which is a bug of this server."""
 
 
 def _insert(connection: Connection, rows: list[_Waiting]) -> None:
@@ -232,7 +232,7 @@ def _insert(connection: Connection, rows: list[_Waiting]) -> None:
     try:
         _write(connection, rows)
     except exc.StatementError as error:
-        # Any other error of the driver is trouble of the database, and the rows are written later.
+        # Other errors of the driver are failures of the database; the rows are retried.
         if isinstance(error, exc.DBAPIError) and not isinstance(error, exc.IntegrityError | exc.DataError):
             raise
         raise Refused(str(error.orig)) from None
@@ -250,7 +250,7 @@ def _write(connection: Connection, rows: list[_Waiting]) -> None:
     for name, its in by_table.items():
         table = metadata.tables[name]
         if name == "usage":
-            # The server has the sums; each row replaces the one before. The last one wins.
+            # Rows have the whole sum, so each replaces the previous one.
             keys = [column.name for column in table.primary_key]
             # PostgreSQL refuses a statement that updates one row twice.
             last = {tuple(row[key] for key in keys): row for row in its}
@@ -260,5 +260,5 @@ def _write(connection: Connection, rows: list[_Waiting]) -> None:
             )
             connection.execute(done, list(last.values()))
         else:
-            # A commit whose answer was lost is repeated: `event_id` makes the second one do nothing.
+            # A commit whose response was lost is repeated; with `event_id` this has no effect.
             connection.execute(insert(table).on_conflict_do_nothing(), its)

@@ -16,7 +16,7 @@ from sqlalchemy import (
 
 metadata = MetaData()
 
-# SQLite counts by itself only for a column of the type INTEGER.
+# SQLite assigns numbers automatically only for columns of the type INTEGER.
 _NUMBER = BigInteger().with_variant(Integer, "sqlite")
 
 # All times are seconds since 1970.
@@ -24,7 +24,7 @@ audit = Table(
     "audit",
     metadata,
     Column("id", _NUMBER, primary_key=True, autoincrement=True),
-    # Chosen by the server before it writes, so that an event that is written again is not there twice.
+    # Chosen by the server before writing, so that a retry does not duplicate the event.
     Column("event_id", String(32), nullable=False, unique=True),
     Column("at", Float, nullable=False),
     Column("instance", String(64), nullable=False),
@@ -38,9 +38,9 @@ audit = Table(
     Index("audit_at", "at"),
     Index("audit_principal", "principal", "at"),
     Index("audit_session", "session"),
-    sqlite_autoincrement=True,  # a number is never given twice, also after the last row was removed
+    sqlite_autoincrement=True,  # never reuses a number, even after the last row was removed
 )
-"""What was done and refused. No statement changes a row: triggers refuse it."""
+"""The audit log. Rows are never changed: triggers refuse updates."""
 
 usage = Table(
     "usage",
@@ -51,7 +51,7 @@ usage = Table(
     Column("period", BigInteger, primary_key=True),  # when it began
     Column("amount", BigInteger, nullable=False),
 )
-"""What each principal and each address has used in a period, for quotas."""
+"""Usage by principal or address and period, for quotas."""
 
 api_keys = Table(
     "api_keys",
@@ -67,7 +67,7 @@ api_keys = Table(
     Column("revoked", Float),
     Column("last_used", Float),
 )
-"""Keys of callers, by their hash."""
+"""API keys, as hashes."""
 
 session_tokens = Table(
     "session_tokens",
@@ -84,7 +84,7 @@ session_tokens = Table(
     Column("last_used", Float),
     Index("session_tokens_session", "session"),
 )
-"""Further tokens of sessions, which their owners have given to guests, by their hash."""
+"""Tokens of guests, as hashes."""
 
 sign_outs = Table(
     "sign_outs",
@@ -93,4 +93,4 @@ sign_outs = Table(
     Column("expires", Float, nullable=False),  # when its cookie ends by itself
     Index("sign_outs_expires", "expires"),
 )
-"""Sign-ins that were ended before their time."""
+"""Sign-ins that were ended before they expired."""

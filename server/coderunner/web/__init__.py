@@ -1,1 +1,1 @@
-"""HTTP and WebSockets: aiohttp only here.  Sessions know nothing of it."""
+"""HTTP and WebSockets. The only package that uses aiohttp's server; `sessions` does not depend on it."""

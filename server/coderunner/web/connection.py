@@ -93,7 +93,7 @@ class Connection:
         self._address = guard.address_of(parts.settings, request)
         # Before the session, a frame may be as large as the first text and not more.
         tcp.upgrade(codec.MAX_FIRST_TEXT, codec.HEADER_SIZE + codec.MAX_PAYLOAD, self.fail)
-        self._session = session_id  # that it is for; not yet known to be one
+        self._session = session_id  # the id from the URL; not yet known to be a session
         self.state = State.HANDSHAKE
         self._handshake: Handshake | None = Handshake(parts, self, session_id)
         self._attached: Attached | None = None
@@ -140,7 +140,7 @@ class Connection:
         except CodeRunnerError as error:
             self.fail(error)
         except Exception as error:
-            if self._reader is None:  # else it is the reader's, which `Tasks` has told of
+            if self._reader is None:  # otherwise it is the reader's, which `Tasks` has logged
                 self._tasks.fault(error, "ws-serve")
         finally:
             await self._finish(writer)
@@ -354,8 +354,12 @@ class Connection:
             self.close(error.close)
 
     def check(self, ended: Callable[[Principal, bool], bool]) -> None:
-        """Closes if the credential of its caller has `ended`: without the output that waits, and also for a
-        peer that reads nothing. The function's second argument: whether it oversees a session."""
+        """Closes if the credential of its caller has ended. Queued output is discarded, and a peer that does
+        not read is aborted.
+
+        `ended(principal, oversees)`: whether the credential has ended; `oversees`: whether the connection
+        oversees a session.
+        """
         if self._who is None or self._close_code is not None:
             return
         if not ended(self._who, self._attached is not None and self._attached.oversees):
@@ -376,7 +380,8 @@ class Connection:
         if self._attached is not None:
             self._attached.end(code)
         if self._handshake is not None:
-            # Also then: after a fault at handing a session over, the writer would wait there for ever.
+            # Even if attached: if the hand-over to a session failed, the writer still waits for the
+            # handshake.
             self._handshake.end()
 
     def _lost(self) -> None:
@@ -405,7 +410,7 @@ class Connection:
             async with timing.within(CLOSE_SECONDS):
                 await self._socket.close(code=code)
         except (CodeRunnerError, ConnectionError, TimeoutError, RuntimeError):
-            self.abort()  # the peer is gone, or reads nothing; nobody stays at a socket that nobody writes to
+            self.abort()  # the peer is gone or does not read, and the socket has no writer any more
 
     async def _pump(self) -> int:
         """Sends the frames of the handshake, then those of the attachment. Returns the close code."""

@@ -46,7 +46,10 @@ def session_of(request: web.Request) -> Session:
 
 
 def present_of(request: web.Request, *, control: bool = False) -> Session:
-    """As `session_of`, also for a guest who is attached; with `control`, who has the control now."""
+    """As `session_of`, but also accepts the token of a guest who is attached.
+
+    `control`: a guest must have the control now. Raises also NotAllowed if it has not.
+    """
     token = guard.bearer(request)
     if serial_of(token) is None:
         return session_of(request)
@@ -160,8 +163,8 @@ def _span(request: web.Request, size: int) -> tuple[int, int, bool] | None:
     if asked.start is None:
         return 0, size, True
     offset, end, _ = asked.indices(size)
-    # aiohttp has no way to tell this from a missing range.
-    if asked.start == 0 and "=-" in request.headers["Range"]:  # `bytes=-0`: aiohttp takes it for the whole
+    # `bytes=-0` has no bytes; aiohttp takes it for the whole file.
+    if asked.start == 0 and "=-" in request.headers["Range"]:
         return None
     return (offset, end, False) if offset < end else None
 

@@ -245,7 +245,8 @@ def shown(settings: Settings, request: web.BaseRequest, protocols: Sequence[str]
     if not user and not cookie:
         return Shown()
     own = from_own_page(settings, request)
-    # For a cookie the Origin must be there: whoever may not set it is a browser.
+    # A cookie needs an Origin with WebSockets and with requests that may change something: browsers always
+    # send it with these.
     exact = "Origin" in request.headers or not (offered(request) or request.method not in ("GET", "HEAD"))
     if not own or (cookie and not user and not exact):
         raise NotAllowed("a sign-in counts only for pages of this server: the Origin must be its own")
@@ -286,7 +287,7 @@ async def caller(parts: Parts, request: web.BaseRequest, protocols: Sequence[str
 
 
 def identified(request: web.BaseRequest) -> Principal | None:
-    """The principal of a request, if it was asked for already; also one that is not allowed to do this."""
+    """The request's principal, even if it lacks a permission; None if it has not been determined yet."""
     return request.get(_WHO)
 
 

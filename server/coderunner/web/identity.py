@@ -34,7 +34,7 @@ LEFT = "coderunner-signed-out"  # the cookie of a browser whose user has signed 
 LEFT_SECONDS = 30 * 86400  # for which providers remember a browser, at least by then
 LAUNCHED = "coderunner-launch"  # the cookie of a launch under way, with the same prefix
 MAX_FORM = 64 * 1024  # bytes of what a learning platform posts
-MAX_FIELDS = 100  # of it
+MAX_FIELDS = 100  # of that form
 
 
 async def who(request: web.Request) -> web.Response:
@@ -50,7 +50,7 @@ async def who(request: web.Request) -> web.Response:
         principal, ended = parts.identity.nobody, True
     response = json_reply(_told(request, principal))
     if ended:
-        _drop(request, response)
+        _delete_cookie(request, response)
     return response
 
 
@@ -71,12 +71,12 @@ def _told(request: web.Request, principal: Principal) -> WhoAmI:
 
 
 def _login(request: web.Request) -> Login:
-    return _set(
+    return _configured(
         request.app[PARTS].identity.login, "this server has no provider to sign in with (OIDC_ISSUER)"
     )
 
 
-def _set(way: T | None, missing: str) -> T:
+def _configured(way: T | None, missing: str) -> T:
     if way is None:
         raise NoAddress(missing)
     return way
@@ -90,7 +90,7 @@ async def login(request: web.Request) -> web.StreamResponse:
     except CodeRunnerError as error:
         return _failed(request, error, target)
     response = web.Response(status=302, headers={"Location": address, "Cache-Control": "no-store"})
-    _keep(request, response, _begun(request), cookie, path=_path(request, PATH), seconds=600)
+    _set_cookie(request, response, _begun(request), cookie, path=_path(request, PATH), seconds=600)
     return response
 
 
@@ -130,13 +130,13 @@ async def callback(request: web.Request) -> web.StreamResponse:
 
 
 def _lti(request: web.Request) -> Lti:
-    return _set(
+    return _configured(
         request.app[PARTS].identity.lti, "this server is launched from no learning platform (LTI_ISSUER)"
     )
 
 
 async def lti_login(request: web.Request) -> web.StreamResponse:
-    """A learning platform (LTI 1.3) initiates a login: sends the browser to the platform's authentication."""
+    """Handles a login that a learning platform (LTI 1.3) initiates: redirects to its authentication."""
     try:
         asked = dict(request.query) if request.method == "GET" else await _form(request)
         address, cookie = _lti(request).begin(asked, _redirect(request, "lti/launch"))
@@ -154,8 +154,8 @@ async def lti_login(request: web.Request) -> web.StreamResponse:
 
 
 async def lti_launch(request: web.Request) -> web.StreamResponse:
-    """A launch from a learning platform (LTI 1.3): sets the cookie of the sign-in, and sends the browser to
-    the page."""
+    """Handles a launch from a learning platform (LTI 1.3): sets the cookie of the sign-in, and sends the
+    browser to the page."""
     settings = request.app[PARTS].settings
     try:
         cookie = request.cookies.get(_launched(request), "")
@@ -168,7 +168,7 @@ async def lti_launch(request: web.Request) -> web.StreamResponse:
             target = _prefix(request) + "/"
         response = web.Response(status=303, headers={"Location": target, "Cache-Control": "no-store"})
         seconds = settings.sign_in_lifetime // 1000
-        _keep(request, response, guard.sign_in_cookie(settings), sealed, path="/", seconds=seconds)
+        _set_cookie(request, response, guard.sign_in_cookie(settings), sealed, path="/", seconds=seconds)
         log.info("signed in", extra=fields(how="lti", **guard.about(settings, request)))
     secure = _secure(request)
     response.del_cookie(
@@ -179,20 +179,20 @@ async def lti_launch(request: web.Request) -> web.StreamResponse:
 
 
 async def lti_keys(_request: web.Request) -> web.Response:
-    """This server's key set, for which learning platforms ask at the registration. It is empty: the server
-    signs nothing for a platform."""
+    """Returns this server's key set, which learning platforms request at registration. It is empty, as the
+    server signs nothing for a platform."""
     return web.json_response({"keys": []})
 
 
 async def _form(request: web.Request) -> dict[str, str]:
-    """The fields of a form that was posted; of several with one name the last. Raises CodeRunnerError."""
+    """The fields of a posted form; of fields with the same name the last one. Raises CodeRunnerError."""
     if request.content_type != "application/x-www-form-urlencoded":
         raise BadMedia("send a form: Content-Type: application/x-www-form-urlencoded")
     address = guard.address_of(request.app[PARTS].settings, request)
     body = await request.app[runs.BODIES].read_bytes(request, address, MAX_FORM)
     try:
         return dict(parse_qsl(body.decode("ascii"), max_num_fields=MAX_FIELDS))
-    except ValueError:  # also of a byte that is none of a form's
+    except ValueError:  # also for bytes that are not ASCII
         raise Unauthenticated("what the platform sent is no form") from None
 
 
@@ -242,12 +242,12 @@ def _path(request: web.Request, path: str) -> str:
 
 
 def _redirect(request: web.Request, name: str = "callback") -> str:
-    """This server's address for the way back, as it is registered at the provider."""
+    """The redirect URI, as it is registered at the provider."""
     origin = guard.own_origin(request.app[PARTS].settings, request)
     return origin + _path(request, f"{PATH}/{name}")
 
 
-def _keep(
+def _set_cookie(
     request: web.Request, response: web.Response, name: str, value: str, *, path: str, seconds: int
 ) -> None:
     response.set_cookie(
@@ -255,14 +255,14 @@ def _keep(
     )
 
 
-def _drop(request: web.Request, response: web.Response) -> None:
+def _delete_cookie(request: web.Request, response: web.Response) -> None:
     settings = request.app[PARTS].settings
     response.del_cookie(
         guard.sign_in_cookie(settings), path="/", httponly=True, samesite="Lax", secure=_secure(request)
     )
 
 
-def _drop_begun(request: web.Request, response: web.Response) -> None:
+def _delete_begun(request: web.Request, response: web.Response) -> None:
     # With Secure: browsers ignore a cookie with the prefix `__Secure-` without it, also its removal.
     path = _path(request, PATH)
     response.del_cookie(_begun(request), path=path, httponly=True, samesite="Lax", secure=_secure(request))

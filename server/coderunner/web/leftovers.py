@@ -12,7 +12,9 @@ import itertools
 import socket
 from collections import OrderedDict
 
-MAX_LEFTOVERS = 1024  # sockets; the oldest are closed first, as refused clients must not use up descriptors
+MAX_LEFTOVERS = (
+    1024  # sockets, so that refused clients cannot use up descriptors; the oldest are closed first
+)
 SECONDS = 5.0  # that a socket is kept at most
 FEW, LOOK_SECONDS = 8, 0.01  # sockets per check: closing one may free megabytes in the kernel
 

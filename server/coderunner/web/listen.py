@@ -39,7 +39,7 @@ def bound(host: str, port: int) -> Iterator[list[socket.socket]]:
     `port` is ignored. Raises CannotStart.
     """
     with contextlib.ExitStack() as stack:
-        with _told(host, port):
+        with _as_cannot_start(host, port):
             if host.startswith(UNIX):
                 sockets = [_unix(stack, Path(host.removeprefix(UNIX)))]
             else:
@@ -48,18 +48,18 @@ def bound(host: str, port: int) -> Iterator[list[socket.socket]]:
 
 
 @contextlib.contextmanager
-def _told(host: str, port: int) -> Iterator[None]:
+def _as_cannot_start(host: str, port: int) -> Iterator[None]:
     """Converts an OSError into CannotStart, whose message names the address."""
     try:
         yield
     except OSError as error:
         place = host if host.startswith(UNIX) else f"{host}:{port}"
         raise CannotStart(
-            f"{place} cannot be listened on ({error.strerror or error}): {_mend(error.errno, host)}"
+            f"{place} cannot be listened on ({error.strerror or error}): {_advice(error.errno, host)}"
         ) from None
 
 
-def _mend(reason: int | None, host: str) -> str:
+def _advice(reason: int | None, host: str) -> str:
     """What to do about an address that cannot be listened on, for a message."""
     if reason == errno.EADDRINUSE:
         return "stop what does, or change HOST or PORT"
@@ -150,7 +150,7 @@ async def listening(app: web.Application, sockets: Sequence[socket.socket], host
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
         stack.callback(app[TCP_CONNECTIONS].leftovers.close)
-        with _told(host, _port(sockets)):
+        with _as_cannot_start(host, _port(sockets)):
             if host.startswith(UNIX):
                 # Again: another server may have begun to listen since the socket was bound.
                 _refuse_taken(Path(host.removeprefix(UNIX)))

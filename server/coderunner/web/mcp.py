@@ -1,8 +1,8 @@
-"""`/mcp`: sessions as tools for agents, by a process of the server's own that speaks the protocol.
+"""`/mcp`: sessions as tools for agents over MCP, served by a child process.
 
-The official SDK is made for ASGI, brings a second web framework, and renders terminals in Python: in a
-process of its own it delays neither the start of the server nor a keystroke. This module identifies the
-caller, bounds what it sends and holds, and passes the request on with a ticket in place of its credential.
+The official SDK is made for ASGI, brings a second web framework, and renders terminals in Python. In a
+separate process it delays neither the start of the server nor a keystroke. This module identifies the caller,
+limits its requests and agents, and forwards each request with a ticket in place of the credential.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from coderunner.web.keys import PARTS
 log = logging.getLogger(__name__)
 
 PATH = "/mcp"
-MAX_BODY = 4 * 1024 * 1024  # bytes of a request, as the process has it
+MAX_BODY = 4 * 1024 * 1024  # bytes of a request; the process has the same limit
 START_SECONDS = 30.0  # for the process to listen: it imports for two seconds on an idle core
 SILENCE_SECONDS = 120.0  # the process sends a comment every 15 seconds
 MAX_OPEN = 512  # requests at one time
@@ -58,7 +58,8 @@ class Mcp:
     # --- the process -------------------------------------------------------------------------------------
 
     async def run(self, url: str) -> None:
-        """Keeps the process, once somebody wants it. `url`: where it reaches this server."""
+        """Starts the process at the first request, and restarts it when it ends. `url`: where it reaches this
+        server."""
         while True:
             await self._wanted.wait()
             process, folder = await asyncio.to_thread(_started, url)
@@ -75,7 +76,7 @@ class Mcp:
             await asyncio.sleep(1.0)
 
     async def _serve(self, process: subprocess.Popen[bytes], path: Path) -> None:
-        """Until the process has ended. What it says on standard error goes to the log."""
+        """Serves until the process ends. Its standard error is written to the log."""
         said = asyncio.StreamReader(limit=PIECE)
         reading = asyncio.StreamReaderProtocol(said)
         transport, _ = await asyncio.get_running_loop().connect_read_pipe(lambda: reading, process.stderr)
@@ -95,10 +96,10 @@ class Mcp:
     # --- requests ----------------------------------------------------------------------------------------
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        """Passes a request on, and its answer back, as it comes."""
+        """Forwards a request to the process, and streams its answer back."""
         parts = request.app[PARTS]
         host = request.headers.get("Host", "")
-        # As of a WebSocket: a page elsewhere may not use what a browser of this network reaches.
+        # As for WebSockets: other sites' pages must not reach a server in the browser's network.
         if not guard.origin_allowed(parts.settings, request.headers.get("Origin"), host):
             raise NotAllowed("pages of this origin are not allowed; see ALLOWED_ORIGINS")
         caller = await guard.caller(parts, request)
@@ -135,7 +136,8 @@ class Mcp:
                 await response.write_eof()
                 return response
         except (aiohttp.ClientConnectorError, aiohttp.ServerDisconnectedError):
-            # Between the end of one process and the next; after the headers the connection is cut.
+            # The process has ended, and the next one does not listen yet. After the headers were sent, the
+            # connection is cut instead.
             raise InternalError("the process for agents has just ended; repeat the request") from None
 
     @contextlib.contextmanager
@@ -163,7 +165,7 @@ def install(app: web.Application) -> Mcp:
 
 
 def _page(request: web.Request) -> str:
-    """The address of the page, as this caller sees it; "" if it is not known."""
+    """The URL of the page, as this caller sees it; "" if it is not known."""
     settings = request.app[PARTS].settings
     place = guard.place(settings, request, PATH)
     scheme = guard.own_origin(settings, request).partition(":")[0]
@@ -176,9 +178,9 @@ async def _pieces(answer: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
 
 
 def _started(url: str) -> tuple[subprocess.Popen[bytes], Path]:
-    """The process, and the folder of its socket, which it removes at its end."""
+    """Starts the process. Returns it and the folder of its socket, which it removes when it ends."""
     folder = Path(tempfile.mkdtemp(prefix="coderunner-mcp-"))  # for this user alone
-    # Of the environment what Python needs: the settings have secrets, which it does not.
+    # Only what Python needs of the environment: the settings contain secrets.
     given = {name: os.environ[name] for name in KEPT_ENVIRONMENT if name in os.environ}
     given |= {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}
     listen = f"unix:{folder / 'socket'}"
@@ -189,7 +191,7 @@ def _started(url: str) -> tuple[subprocess.Popen[bytes], Path]:
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
-        start_new_session=True,  # a Ctrl-C is for the server, which ends it
+        start_new_session=True,  # a Ctrl-C goes to the server only, which then ends the process
     )
     return process, folder
 
@@ -200,4 +202,4 @@ def _ended(process: subprocess.Popen[bytes], folder: Path) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait(END_SECONDS)
-    shutil.rmtree(folder, ignore_errors=True)  # of one that was killed
+    shutil.rmtree(folder, ignore_errors=True)  # still there if the process was killed

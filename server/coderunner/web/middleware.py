@@ -68,7 +68,7 @@ def release(error: BaseException | None) -> None:
 BEGUN: web.RequestKey[web.StreamResponse] = web.RequestKey("begun", web.StreamResponse)
 """Key of a request's response, set as soon as its first byte may have been sent."""
 LONGEST_STATIC = 200  # characters of the path of one of the page's files; longer ones raise errors in `stat`
-REFUSED = 10.0  # requests that a refused one counts as: who probes or guesses is slowed down
+REFUSED = 10.0  # as many requests a refused one counts as, to slow down probing and guessing
 
 
 @web.middleware
@@ -82,7 +82,7 @@ async def guard_requests(request: web.Request, handler: Handler) -> web.StreamRe
     guard.note_ticket(request.app[PARTS], request)
     about = guard.about(request.app[PARTS].settings, request)  # now: it goes with the connection
     address = about["address"]
-    # The task goes on with the connection's next request, so what is not known of this one is taken away.
+    # The task also serves the connection's next request, so fields without a value are reset.
     session = request.match_info.get("session")
     live = session in request.app[PARTS].registry.sessions
     logs.within(request=about["request"], session=session if live else None)
@@ -113,7 +113,7 @@ async def guard_requests(request: web.Request, handler: Handler) -> web.StreamRe
         if tcp is not None:
             tcp.done()
     if response.status >= 400:
-        # Guessing addresses and tokens becomes slow, and wrong links do not.
+        # Slows down guessing of addresses and tokens; a single wrong link is not noticed.
         connections.charge(address, REFUSED)
     return response
 
@@ -121,15 +121,14 @@ async def guard_requests(request: web.Request, handler: Handler) -> web.StreamRe
 PROBLEMS: dict[int, type[CodeRunnerError]] = {
     404: NoAddress, 405: BadMethod, 413: BodyTooLarge, 415: BadMedia, 421: WrongHost
 }  # fmt: skip
-"""The errors that the HTTP library's and this middleware's refusals are for programs, by status."""
+"""Errors that replace refusals of the HTTP library and of this middleware below /api/, by status."""
 
 
 def _refused(request: web.Request, error: web.HTTPException) -> web.Response:
     """The response for a refusal of the HTTP library or of this middleware."""
     kind = PROBLEMS.get(error.status)
     if kind is not None and request.path.startswith("/api/"):
-        # A text of the HTTP library says no more than the status.
-        # 'Not Found' as a text would hide the sentence of our own error.
+        # aiohttp's own text only repeats the status; the message of our error says more.
         own = error.text and not error.text.startswith(str(error.status))
         response = error_reply(request, kind(str(error.text).strip() if own else ""))
         if "Allow" in error.headers:
@@ -152,7 +151,7 @@ def _broken_off(request: web.Request, error: Exception, about: Mapping[str, str]
     client that the response is incomplete. `about`: fields for the log.
     """
     why = error.code if isinstance(error, CodeRunnerError) else type(error).__name__
-    # An error of ours, and not of the connection.
+    # A fault of the server, and not of the connection.
     if not isinstance(error, CodeRunnerError | ConnectionError | TimeoutError):
         log.error("an answer failed", exc_info=error, extra=fields(path=shown(request)))
     log.info("answer broken off", extra=fields(path=shown(request), why=why, **about))
@@ -180,10 +179,10 @@ async def _guarded(request: web.Request, handler: Handler) -> web.StreamResponse
             raise web.HTTPForbidden(text="this origin may not connect: see ALLOWED_ORIGINS\n")
         try:
             guard.shown(settings, request, guard.offered(request))
-        except NotAllowed as error:  # before the upgrade: another site's page is not to get a socket at all
+        except NotAllowed as error:  # before the upgrade: another site's page gets no socket at all
             raise web.HTTPForbidden(text=f"{error.message}\n") from None
         except Unauthenticated:
-            pass  # told by the protocol's own message
+            pass  # answered by an error message of the protocol
         return await handler(request)
     return await _answered(request, handler)
 

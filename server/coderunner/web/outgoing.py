@@ -38,7 +38,7 @@ class Outgoing:
         self.resting = False  # after output in bulk, as others type
 
     def attach(self, session: str, attached: Attached) -> None:
-        """From now on there is a session, whose id decides how bulk output is delayed."""
+        """Called when there is a session. Its bulk output is delayed by its id (`core.bulk`)."""
         self._session, self._attached = session, attached
 
     async def pump(self) -> int:

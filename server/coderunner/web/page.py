@@ -37,9 +37,7 @@ POLICY = (
     "font-src 'self'; style-src 'self'; frame-src 'self'; manifest-src 'self'; base-uri 'none'; "
     "form-action 'none'; frame-ancestors 'self'"
 )
-
-
-# As POLICY, and in no frame: a click in it could be led to a button that ends a session, or takes it over.
+# As POLICY, but in no frame: against clickjacking on buttons that end a session or take it over.
 STAFF_POLICY = (
     "default-src 'none'; script-src 'self'; connect-src 'self'; img-src 'self' data: blob:; "
     "style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -68,7 +66,7 @@ class WebClient:
         if not self._watched:
             return _smallest(file, accepted)
         body = file.read_bytes().replace(b"<html ", b"<html data-development ", 1)
-        # A page under development is sent compressed, too: its size is part of what is developed.
+        # Compressed also in development, so that sizes can be observed there.
         return (_packed(body), "gzip") if takes(accepted, "gzip") else (body, None)
 
     def document(self, name: str = PAGE) -> Path:

@@ -98,7 +98,6 @@ def query_of(request: web.Request, kind: type[S]) -> S:
 
     If a parameter is repeated, the first value is used. Raises BadMessage with all problems.
     """
-    # Only known names: what a query has beside them is not looked at.
     names = [field.encode_name for field in fields_of(kind)]
     given = {name: request.query[name] for name in names if name in request.query}
     wrong = [problem.sentence("") for problem in problems(kind, given)]

@@ -16,15 +16,15 @@ from coderunner.web.replies import json_reply
 
 
 async def session(request: web.Request) -> web.Response:
-    """Returns the state of a session and its channels: to who has its token, or may see it (`GET
-    /api/sessions`). Teachers and operators who have not opened it get neither diagnostics nor artifacts: to
-    see these they watch, of which its users are told."""
+    """Returns the state of a session and its channels, with its token or with a credential that may see it
+    (`GET /api/sessions`). Teachers and operators who have not opened it get neither diagnostics nor
+    artifacts: to see these they must watch it, and its users are told of that."""
     return json_reply(view(*await _seen(request)))
 
 
 async def _seen(request: web.Request) -> tuple[Session, bool]:
-    """The session of a token, or one that the caller's credential lets it see; and whether it is the caller's
-    own. Raises NoSession, also for an unknown credential: it may have been a token."""
+    """The session that the caller's token or credential lets it see, and whether it is the caller's own.
+    Raises NoSession, also for an unknown credential, as that may be a wrong token."""
     try:
         return present_of(request), True
     except NoSession:
@@ -37,7 +37,7 @@ async def _seen(request: web.Request) -> tuple[Session, bool]:
 
 
 def view(session: Session, own: bool) -> SessionView:
-    """A session's state. `own`: with what its programs have made, and what was found in its files."""
+    """A session's state. `own`: whether it includes artifacts and diagnostics."""
     return SessionView(
         session=session.id,
         language=session.language.name,
@@ -51,7 +51,7 @@ def view(session: Session, own: bool) -> SessionView:
 
 
 def _program(session: Session, channel: Channel, own: bool) -> ProgramView:
-    # The address of an artifact opens it for everybody, and that of a page also the files beside it.
+    # Whoever has the URL of an artifact can read it, and with that of a page also the files beside it.
     made = session.artifacts.of(channel.number) if own else ()
     return ProgramView(
         channel=channel.number,

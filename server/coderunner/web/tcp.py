@@ -404,7 +404,7 @@ class TcpConnection(asyncio.BufferedProtocol):
         """Called when `due` has passed: ends the connection, or sets a new deadline.
         `now`: the present time."""
         assert self.transport is not None
-        # It was told to go, and given GOODBYE_SECONDS.
+        # An error or a close frame was sent GOODBYE_SECONDS ago.
         if self.deaf:
             self.cut("did not go")
         elif self.state is State.FRAMES:

@@ -1,4 +1,4 @@
-"""Tickets: by one, a process of this server makes requests for a caller that this server has identified."""
+"""Tickets, with which a child process makes requests for a caller that this server has identified."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Tickets:
 
     @contextlib.contextmanager
     def issued(self, caller: Caller) -> Iterator[str]:
-        """A ticket of a caller, within the block."""
+        """Yields a ticket of a caller, which is valid within the block."""
         ticket = secrets.token_urlsafe(24)
         self._callers[ticket] = caller
         try:
@@ -27,5 +27,5 @@ class Tickets:
             del self._callers[ticket]
 
     def caller(self, ticket: str) -> Caller | None:
-        """Whose ticket this is; None if it is none."""
+        """The caller of a ticket; None for an unknown ticket."""
         return self._callers.get(ticket)

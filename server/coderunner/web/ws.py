@@ -19,7 +19,7 @@ from coderunner.web.sockets import Socket, serve_socket
 from coderunner.web.tcp import TcpConnection
 from coderunner.wire import flow
 
-REVOKED_SECONDS = 1.0  # between two looks for sockets whose key has ended
+REVOKED_SECONDS = 1.0  # between two checks for sockets whose credential has ended
 HELLO_SECONDS = 1.0  # that `hello` waits for the check of a credential
 
 
@@ -71,8 +71,8 @@ async def end_revoked(app: web.Application) -> None:
 
 
 async def _quotas(parts: Parts, request: web.Request, protocols: list[str]) -> tuple[m.QuotaLeft, ...]:
-    """What is left of the caller's quotas. Nothing for a credential that is not known, which is answered
-    later, or that cannot be checked in a moment."""
+    """What is left of the caller's quotas. Empty for an unknown credential, which is refused later, and for
+    one that cannot be checked within HELLO_SECONDS."""
     try:
         async with asyncio.timeout(HELLO_SECONDS):
             await guard.caller(parts, request, protocols)

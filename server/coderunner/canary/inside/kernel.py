@@ -21,8 +21,7 @@ from coderunner.canary.inside.tools import (
 )
 
 # Calls that must be refused: name, number on x86_64 and on aarch64 (None: does not exist), arguments with
-# which
-# the call does no harm, but fails with another error than EPERM or ENOSYS if it reaches the kernel.
+# which the call does no harm, but fails with another error than EPERM or ENOSYS if it reaches the kernel.
 SYSTEM_CALLS: tuple[tuple[str, int | None, int | None, tuple[int, ...]], ...] = (
     ("io_uring_setup", 425, 425, (1, 0)),
     ("io_uring_enter", 426, 426, (-1, 0, 0, 0, 0, 0)),

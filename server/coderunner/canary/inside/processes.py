@@ -137,7 +137,7 @@ def _(want: dict[str, Any]) -> str:
     bound = want["pids"]
     children: list[int] = []
     try:
-        # One more than allowed, so that a missing limit shows, and no more, as the machine is not to suffer.
+        # One more than allowed: enough to show a missing limit without loading the machine.
         while len(children) <= bound:
             pid = os.fork()
             if pid == 0:

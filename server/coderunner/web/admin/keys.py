@@ -50,8 +50,8 @@ async def listing(request: web.Request) -> web.Response:
 
 
 async def make(request: web.Request) -> web.Response:
-    """Makes an API key. Its text is returned only here. It can allow no more than the credential of the one
-    who makes it."""
+    """Makes an API key. Its text is returned only here. Its scopes must be among those of the caller's
+    credential."""
     parts = request.app[PARTS]
     wanted = await body_of(request, MakeKey)
     who = await guard.require(parts, request, "operate")
@@ -63,30 +63,30 @@ async def make(request: web.Request) -> web.Response:
             f"a key can allow no more than the one by which it is made: leave out the scope {beyond[0]}"
         )
     await parts.store.write(lambda connection: _stored().add(connection, key=key))
-    await _known(request)
-    log.info("key made", extra=_about(request, key.id, roles=sorted(key.roles), rooms=sorted(key.rooms)))
+    await _reload_keys(request)
+    log.info("key made", extra=_log_fields(request, key.id, roles=sorted(key.roles), rooms=sorted(key.rooms)))
     return json_reply(MadeKey(key=text, **asdict(_view(key, now))), 201)
 
 
 async def revoke(request: web.Request) -> web.Response:
-    """Revokes an API key: it opens nothing any more, and its WebSockets are closed within five seconds."""
+    """Revokes an API key. It is refused from now on, and its WebSockets are closed within five seconds."""
     which, now = request.match_info["key"], time.time()
     if not await request.app[PARTS].store.write(
         lambda connection: _stored().revoke(connection, which=which, now=now, by_name=False)
     ):
         raise NoAddress("there is no such key that is not revoked")
-    await _known(request)
-    log.info("key revoked", extra=_about(request, which))
+    await _reload_keys(request)
+    log.info("key revoked", extra=_log_fields(request, which))
     return json_reply(RevokedKey(which))
 
 
-def _about(request: web.Request, ident: str, **more: object) -> dict[str, object]:
+def _log_fields(request: web.Request, ident: str, **more: object) -> dict[str, object]:
     address = guard.address_of(request.app[PARTS].settings, request)
     return fields(id=ident, operator_address=address, **more)
 
 
-async def _known(request: web.Request) -> None:
-    """Has this server know at once what its next look at the keys would tell it."""
+async def _reload_keys(request: web.Request) -> None:
+    """Reloads the API keys from the database now, instead of at the next periodic reload."""
     parts = request.app[PARTS]
     # What was changed is stored: an error here would lose a new key's text, and nobody could tell the key.
     with contextlib.suppress(DatabaseUnavailable):

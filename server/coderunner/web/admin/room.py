@@ -1,4 +1,4 @@
-"""What the operator's handlers use in addition to the server's parts."""
+"""The parts of the server that only the operator's handlers use."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Builder(Protocol):
         """When a language's image was made; None if it is missing."""
 
     async def renew(self, names: Sequence[str], say: Say) -> list[str]:
-        """Builds images anew that have security updates; returns the languages."""
+        """Rebuilds images for which there are security updates; returns their languages."""
 
     async def prune(self, names: Sequence[str]) -> list[str]:
         """Removes images that no server uses; returns their tags."""
@@ -38,8 +38,11 @@ class Builder(Protocol):
 
 @dataclass(slots=True)
 class Room:
-    """The operator's parts. `builder`, `prepare`: of images, None until they are loaded; `prepare` builds a
-    language, tests and offers it."""
+    """The parts behind the operator's interface.
+
+    `prepare`: builds a language's image, tests it and offers the language. `builder` and `prepare` are None
+    until they are loaded.
+    """
 
     engine: DockerEngine
     usage: Usage
@@ -51,7 +54,7 @@ class Room:
     prepare: Callable[[str], Awaitable[None]] | None = None
 
     async def stop(self) -> None:
-        """Ends what runs, and keeps the figures up to now."""
+        """Cancels running jobs and load tests, and saves the history."""
         await self.jobs.stop()
         await self.load_tests.stop()
         await self.history.keep()
@@ -60,7 +63,7 @@ class Room:
 def room_of(
     settings: Settings, registry: Registry, engine: DockerEngine, records: Records, folder: Path
 ) -> Room:
-    """Makes the operator's parts. `folder`: where they keep their files."""
+    """Makes the operator's parts. `folder`: for the files of history and load tests."""
 
     def levels() -> Levels:
         sessions = list(registry.sessions.values())

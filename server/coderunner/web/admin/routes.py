@@ -16,11 +16,11 @@ PREFIX = "/api/admin/"
 
 
 def for_operators(handler: Handler) -> Handler:
-    """The handler, for operators alone: it is not called for anybody else, whatever the request.
+    """Decorates a handler, so that only operators can call it.
 
-    Requests that a browser sends for another site's page are refused too: it would add the operator's
-    cookie, and without ADMIN_KEY this machine is the operator, with every page that its browser shows.
-    What changes something is noted in the audit log.
+    Requests of other sites' pages are refused, too: the browser would add the operator's cookie, and in
+    development without ADMIN_KEY every request from this machine counts as the operator's. Requests that
+    may change something are written to the audit log.
     """
 
     @functools.wraps(handler)

@@ -117,17 +117,17 @@ async def _engine(request: web.Request) -> Engine | None:
 
 
 async def drain(request: web.Request) -> web.Response:
-    """Refuses new sessions, and those that wait, with `draining`; live ones go on. Or takes new ones again.
-    A restart ends it."""
+    """Starts or ends draining. While it lasts, new and queued sessions are refused with `draining`, and live
+    ones continue. A restart ends it."""
     registry = request.app[PARTS].registry
     wanted = (await body_of(request, SetDraining)).draining
     if wanted != registry.draining:
-        log.warning("draining" if wanted else "no longer draining", extra=_from(request))
+        log.warning("draining" if wanted else "no longer draining", extra=_log_fields(request))
         registry.drain() if wanted else registry.resume()
     return json_reply(Draining(registry.draining, registry.queue.stats().active))
 
 
-def _from(request: web.Request, **more: object) -> dict[str, object]:
+def _log_fields(request: web.Request, **more: object) -> dict[str, object]:
     settings = request.app[PARTS].settings
     return fields(operator_address=guard.address_of(settings, request), **more)
 
@@ -221,7 +221,9 @@ async def start_images(request: web.Request) -> web.Response:
         raise BadMessage("prune takes no languages: it removes what no server uses")
     work = _work(request, wanted, wanted.languages or tuple(known))
     job: Job = request.app[ROOM].jobs.start(wanted.action, wanted.languages, work)
-    log.info("work on images", extra=_from(request, action=wanted.action, languages=list(wanted.languages)))
+    log.info(
+        "work on images", extra=_log_fields(request, action=wanted.action, languages=list(wanted.languages))
+    )
     return json_reply(job, 202)
 
 

@@ -55,7 +55,7 @@ async def notice(request: web.Request) -> web.Response:
     session = _session(request)
     words = await body_of(request, SendNotice)
     told = session.notice(words.text)
-    log.info("notice of the operator", extra=_about(request, session, text=words.text, attachments=told))
+    log.info("notice of the operator", extra=_log_fields(request, session, text=words.text, attachments=told))
     return json_reply(Noticed(session.id, told))
 
 
@@ -65,7 +65,7 @@ async def end(request: web.Request) -> web.Response:
     words = await body_of(request, EndSession)
     if session.over:
         raise NoSession()
-    log.info("ended by the operator", extra=_about(request, session, why=words.reason))
+    log.info("ended by the operator", extra=_log_fields(request, session, why=words.reason))
     session.evict(words.reason, operator=True)
     return json_reply(Ended(session.id), 202)
 
@@ -73,9 +73,11 @@ async def end(request: web.Request) -> web.Response:
 async def watch(request: web.Request) -> web.Response:
     """Makes a token with which the operator watches a session over its WebSocket. Its users see a notice."""
     session = _session(request)
-    who = await guard.require(request.app[PARTS], request, "operate")  # verified already: for its principal
+    who = await guard.require(
+        request.app[PARTS], request, "operate"
+    )  # verified by `for_operators`; here for the principal
     token = request.app[PARTS].registry.watches.make(session.id, who)
-    log.info("the operator asks to watch", extra=_about(request, session))
+    log.info("the operator asks to watch", extra=_log_fields(request, session))
     return json_reply(WatchTicket(session.id, token, int(SECONDS)), 201)
 
 
@@ -87,7 +89,7 @@ def _session(request: web.Request) -> Session:
     return request.app[PARTS].registry.live(request.match_info["session"])
 
 
-def _about(request: web.Request, session: Session, **more: object) -> dict[str, object]:
+def _log_fields(request: web.Request, session: Session, **more: object) -> dict[str, object]:
     """Fields for the log: what was done to which session, and from which address."""
     operator = guard.address_of(request.app[PARTS].settings, request)
     return fields(**whose(session.record), operator_address=operator, **more)

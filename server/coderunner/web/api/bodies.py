@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 HELD = 64 * 1024 * 1024  # bytes of all bodies that are being read
 HELD_BY_ONE = 16 * 1024 * 1024  # of one address; wider networks have more (`core.shares`)
-# Bytes of a body that is parsed on the loop: in five milliseconds, also where all of it is wrong.
+# Bytes of a body that is parsed on the loop: this takes at most 5 ms, even if every value is invalid.
 AT_ONCE = 8 * 1024
 
 

@@ -22,7 +22,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 def headers(request: web.Request) -> dict[str, str]:
     """The CORS headers of a response. Raises NotAllowed for a page of another origin."""
-    # Not of the caller's choice alone: a browser sets this header, and a page cannot change it.
+    # Browsers set Origin themselves; a page cannot change it.
     settings, origin = request.app[PARTS].settings, request.headers.get("Origin")
     if origin is None:
         return {}

@@ -32,7 +32,8 @@ HEADERS = {
 KEPT = {
     "/api/run": ("/api/runs/{run}", "run"), "/api/batch": ("/api/batches/{batch}", "batch")
 }  # fmt: skip
-"""Paths of work that is asked for, with the paths and the parameters where it is found again."""
+"""By path of a request that creates work: the path and its parameter under which the work is found again. For
+OpenAPI links."""
 _REF = "#/components/schemas/{name}"
 
 
@@ -213,14 +214,14 @@ def _refusal(status: int, refs: dict[type[Struct], Any]) -> dict[str, Any]:
 
 
 def _refusals(one: Described) -> list[int]:
-    """The statuses of an operation's refusals. Every request may have a wrong Host, an encoded body, bytes
-    that are no HTTP."""
+    """The statuses of an operation's refusals. Every request may have a wrong Host, an encoded body, or be
+    invalid HTTP."""
     found = {400, 415, 421, 500}
     if "{" in one.path or _RUNS.match(one.path) or _OPERATORS.match(one.path):
         found |= {401, 403, 404, 409, 429, 503}
     if one.method in ("POST", "PUT", "PATCH") or _RUNS.match(one.path):
-        # A run that was refused is found again, with its refusal.
-        found |= {408, 413, 422, 507}  # what a run was refused with is told again by its address
+        # Also GET: the address of a refused run returns its refusal again.
+        found |= {408, 413, 422, 507}
     return sorted(found - {one.status, *one.also})
 
 

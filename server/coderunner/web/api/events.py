@@ -83,7 +83,6 @@ async def stream(request: web.Request, job: Work, begin: int) -> web.StreamRespo
         if job.position != told and job.status == "queued" and job.position is not None:
             told, sent = job.position, True
             await send(_event("queued", {"position": told.position, "eta_ms": told.eta_ms}))
-        # Both: it is over, and everything of it was sent.
         if job.over and begin == job.spool.size:
             await _end(send, job, begin)
             await response.write_eof()

@@ -1,8 +1,8 @@
 """The followers of all sessions: attachments of clients without a WebSocket, found again by each request.
 
-A follower ends when its client has not asked for LINGER_SECONDS (where the operator keeps sessions without
-clients for a shorter time, for that long): then its session is as after the loss of a
-socket. The last events of a session that has ended can be fetched for as long.
+A follower ends when its client has sent no request for LINGER_SECONDS, or for SESSION_RESUME_MIN if that is
+shorter. For its session this is like the loss of a socket. The last events of a session that has ended can be
+fetched for as long.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from coderunner.sessions.follower import Follower, Mark
 from coderunner.sessions.session import Session
 from coderunner.tasks import Tasks
 
-LINGER_SECONDS = 30.0  # without a request, after which a follower ends
+LINGER_SECONDS = 30.0  # without a request; then a follower ends
 MAX_FOLLOWERS = 16  # of one session
-KEPT_BYTES = 32 * 1024 * 1024  # of events of ended sessions, all together; the oldest go first
-_NAME = "http:{client}"  # no page's id: none has a colon
+KEPT_BYTES = 32 * 1024 * 1024  # of events of all ended sessions; the oldest are dropped first
+_NAME = "http:{client}"  # differs from the ids of pages, which have no colon
 
 
 @dataclass(eq=False, slots=True)
@@ -34,8 +34,10 @@ class _Entry:
 
 
 class Followers:
-    """Finds and makes followers, by session and the client's name. `resume`: seconds for which sessions
-    without clients are kept while others wait."""
+    """Finds and makes followers, by session and the client's name.
+
+    `resume`: SESSION_RESUME_MIN in seconds, for which sessions without clients are kept while others wait.
+    """
 
     def __init__(self, registry: Registry, resume: float) -> None:
         self._linger = min(LINGER_SECONDS, resume)
@@ -54,7 +56,7 @@ class Followers:
         try:
             session = self._registry.owned(name, token)
         except NoSession:
-            # Its end is told to those that followed it, and to nobody else.
+            # Only clients that followed an ended session get its last events.
             if entry is None or not entry.follower.ending or entry.follower.session.allows(token) is None:
                 raise
             if not entry.follower.continues(mark):
@@ -68,7 +70,7 @@ class Followers:
 
     @contextlib.contextmanager
     def acting(self, name: str, token: str, client: str) -> Iterator[Follower]:
-        """The follower by which this client acts, wherever in the events it is. Raises as `at`."""
+        """The follower through which this client acts, whatever events it has received. Raises as `at`."""
         session = self._registry.owned(name, token)
         entry = self._all.get((name, client))
         if not self._serves(entry, session):
@@ -111,7 +113,7 @@ class Followers:
             self._keep_bound()
 
     def _keep_bound(self) -> None:
-        """Forgets what ended sessions have told last, where that is too much."""
+        """Drops followers of ended sessions, the oldest first, until their events fit into KEPT_BYTES."""
         ended = {key: one for key, one in self._all.items() if one.follower.over}
         left = sum(one.follower.held for one in ended.values()) - KEPT_BYTES
         for key, one in ended.items():

@@ -1,7 +1,7 @@
-"""`GET /api/sessions/{session}/events`: what a session tells, by long poll or as a stream of events.
+"""`GET /api/sessions/{session}/events`: the events of a session, by long poll or as a stream.
 
-A stream ends after a window of output. Its client then asks again with the id of the last event, as browsers
-do by themselves, and thereby confirms what it has: nothing is acknowledged to the program's side before.
+A stream ends after STREAM_BYTES. The client then reconnects with the id of the last event, as browsers do
+automatically. This confirms what it has received: only then is the output acknowledged to the program.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ from coderunner.web.files import session_of
 from coderunner.web.keys import PARTS
 from coderunner.web.replies import query_of
 
-STREAM_BYTES = 192 * 1024  # of events in one stream: less than a window, which would hold the program up
+STREAM_BYTES = 192 * 1024  # of events in one stream: less than a window, or the program would have to wait
 POLL_BYTES = 256 * 1024  # of events in one answer, beside the last event
-AGAIN_MS = 50  # after which a client asks again when a stream has ended
+AGAIN_MS = 50  # the `retry` of a stream: after its end, until the client reconnects
 
 
 async def follow(request: web.Request) -> web.StreamResponse:
-    """What the session tells after an event: a list, or with `Accept: text/event-stream` a stream. Asking
-    for what comes after an event confirms this one and all before it."""
+    """Returns the session's events after a given one: as a list, or with `Accept: text/event-stream` as a
+    stream. A request for what comes after an event confirms this event and all before it."""
     query = query_of(request, EventsQuery)
     after = request.headers.get("Last-Event-ID", "").strip() or query.after
     mark = Mark.read(after) if after else None
     if after and mark is None:
-        session_of(request)  # strangers are told nothing but that
+        session_of(request)  # first, so that callers without a valid token get only its error
         raise BadMessage("Last-Event-ID and after must be the id of an event of this session")
     name, token = request.match_info["session"], guard.bearer(request)
     with request.app[FOLLOWERS].at(name, token, query.client, mark) as follower:

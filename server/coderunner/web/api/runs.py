@@ -36,7 +36,7 @@ async def run(request: web.Request) -> web.StreamResponse:
     caller.who.require("run")
     key, begin = key_of(request), events.last_id(request)
     wanted = await request.app[BODIES].read(request, caller.address, RunRequest, MAX_BODY)
-    return await _ordered(request, parts.runs.begin(wanted, caller, key), key, begin)
+    return await _respond(request, parts.runs.begin(wanted, caller, key), key, begin)
 
 
 async def grade(request: web.Request) -> web.StreamResponse:
@@ -49,10 +49,10 @@ async def grade(request: web.Request) -> web.StreamResponse:
     wanted = await request.app[BODIES].read(
         request, caller.address, BatchRequest, MAX_BATCH_BODY, MAX_BATCH_VALUES
     )
-    return await _ordered(request, parts.runs.begin(wanted, caller, key), key, begin)
+    return await _respond(request, parts.runs.begin(wanted, caller, key), key, begin)
 
 
-async def _ordered(request: web.Request, job: Work, key: str | None, begin: int) -> web.StreamResponse:
+async def _respond(request: web.Request, job: Work, key: str | None, begin: int) -> web.StreamResponse:
     try:
         # Bounded waits, so that a caller who is gone is noticed.
         if events.wanted(request):
@@ -82,7 +82,6 @@ async def show(request: web.Request) -> web.StreamResponse:
 async def follow(request: web.Request) -> web.StreamResponse:
     """The events after `Last-Event-ID`. 204 if there are none and will be none: browsers then stop
     reconnecting."""
-    # The last event was received: 204 is what ends a browser's reconnecting.
     job, begin = await _job(request), events.last_id(request)
     if job.done and begin and begin == job.spool.size:
         return web.Response(status=204)

@@ -35,7 +35,7 @@ class Sending:
         cost = len(data) + BUFFER
         self._shares.add(address, cost)
         try:
-            # The crowd's turn first: many large answers must not delay a keystroke.
+            # Waits for its turn, so that many large answers do not delay a keystroke.
             async with timing.within(WRITE_SECONDS):
                 await self._crowd.turn()
                 await response.write(data)

@@ -1,5 +1,5 @@
 """Handlers below `/api/sessions` for callers without a WebSocket: to open, list and end sessions, and to
-start and steer programs in them."""
+start and control programs in them."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ from coderunner.web.handshake import opened_message
 from coderunner.web.keys import PARTS
 from coderunner.web.replies import json_reply, query_of
 
-PLACE_SECONDS = 0.25  # in which a request that does not wait gets its place in the queue
+PLACE_SECONDS = 0.25  # that a request with `wait=0` waits for its place in the queue
 MAX_SMALL = 256 * 1024  # bytes of a body without files: input of a channel's window, in base64
 
 
@@ -56,8 +56,8 @@ MAX_SMALL = 256 * 1024  # bytes of a body without files: input of a channel's wi
 
 
 async def open_session(request: web.Request) -> web.StreamResponse:
-    """Opens a session: 201 and its token. 202 where it waits for a place longer than `wait` seconds: the
-    same request with the header `Idempotency-Key: <key>` then waits on. With such a key a request can be
+    """Opens a session: 201 and its token. 202 and a key if it is still queued after `wait` seconds: repeat
+    the request with the header `Idempotency-Key: <key>` to wait on. With such a key a request can be
     repeated: for a minute it is answered with the same session."""
     parts = request.app[PARTS]
     caller = await guard.caller(parts, request)
@@ -69,7 +69,7 @@ async def open_session(request: web.Request) -> web.StreamResponse:
     answered = False
 
     def on_position(_: Position) -> None:
-        """The place is read from the opening when it is told."""
+        """Does nothing: the position is read from `opening`."""
 
     opening.claim(on_position)
     try:
@@ -78,7 +78,7 @@ async def open_session(request: web.Request) -> web.StreamResponse:
         while not opening.done.done():
             if gone(request):
                 raise ConnectionResetError("the caller is gone")
-            # Its place is known a moment later; where a container is being made, there is none.
+            # Its place is known only after a moment. While its container is being made, it has none.
             left = max(due, told if opening.position is None else 0.0) - timing.now()
             if left <= 0:
                 break
@@ -139,8 +139,8 @@ def _waits(opening: Opening, key: str) -> web.Response:
 
 
 async def list_sessions(request: web.Request) -> web.Response:
-    """Lists the sessions that the caller may see: of a credential all that it has opened, of a teacher also
-    those of its rooms, of an operator all; of a session's token this one."""
+    """Lists the sessions that the caller may see: with a session's token this session; with a credential
+    those that it has opened, for teachers also those of their rooms, for operators all."""
     parts = request.app[PARTS]
     token = guard.bearer(request)
     live = [one for one in parts.registry.sessions.values() if not one.over]
@@ -243,7 +243,7 @@ async def _act(request: web.Request, kind: type[S], maximum: int) -> web.Respons
 
 
 async def _body(request: web.Request, kind: type[S], maximum: int) -> S:
-    session_of(request)  # nothing is read from strangers
+    session_of(request)  # before the body is read
     address = guard.address_of(request.app[PARTS].settings, request)
     return await request.app[BODIES].read(request, address, kind, maximum)
 

@@ -1,5 +1,5 @@
-"""What a teacher does from the wall of a room: words to its sessions, a raised hand lowered, files handed out
-and collected."""
+"""Handlers for the teachers of a room: notices to its sessions, lowering a raised hand, handing out and
+collecting files."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from coderunner.web.files import body_of, body_pieces
 from coderunner.web.keys import PARTS
 from coderunner.web.replies import json_reply, query_of
 
-MAX_TRANSFERS = 4  # of all rooms at a time, one of each
-HAND_OUT_SECONDS = 120.0  # for all sessions; then the others are left out
+MAX_TRANSFERS = 4  # at a time in all rooms, at most one in each
+HAND_OUT_SECONDS = 120.0  # for all sessions; those that remain then are left out
 TRANSFERS: web.AppKey[set[str]] = web.AppKey("transfers", set)
 """The rooms whose files are being handed out or collected."""
 
 
 async def tell(request: web.Request) -> web.Response:
-    """Shows a teacher's words to all sessions of the room, or to one. Their users see who says it."""
+    """Shows a text of the teacher in all sessions of the room, or in one. Their users see who sent it."""
     caller, who = await teacher_of(request)
     wanted, room = await body_of(request, Tell), request.match_info["room"]
     named = _sessions(request)
@@ -50,7 +50,7 @@ async def tell(request: web.Request) -> web.Response:
 
 
 async def lower(request: web.Request) -> web.Response:
-    """Lowers the raised hand of a session of the room. Its users see that; it may be down already."""
+    """Lowers the raised hand of a session of the room. Its users see that. No error if it is not raised."""
     await teacher_of(request)
     session = _one(_sessions(request), request.match_info["session"])
     session.hand.lower()
@@ -58,15 +58,16 @@ async def lower(request: web.Request) -> web.Response:
 
 
 async def hand_out(request: web.Request) -> web.Response:
-    """Unpacks a zip, a tar or a gzipped tar of at most 4 MiB, unpacked too, into the folder `into` of all
-    sessions of the room. Files of the same names are replaced. Their users see who did it. For teachers."""
+    """Unpacks a zip, a tar or a gzipped tar into the folder `into` of all sessions of the room; at most
+    4 MiB, both packed and unpacked. Files of the same names are replaced. Their users see who did it. For
+    teachers."""
     caller, who = await _files_of(request)
     into = check_path(query_of(request, HandOutQuery).into.strip("/"))
     with _transfer(request) as room:
         handed = await asyncio.to_thread(handout.project, io.BytesIO(await _body(request)), into)
         until, rows = timing.now() + HAND_OUT_SECONDS, []
         for session in _sessions(request):
-            # One after the other: it takes milliseconds, and what types there comes first.
+            # One after the other: each takes milliseconds, and users who type there go first.
             late = timing.now() > until
             error = "there was no time left" if late else await handout.put(session.files, handed)
             rows.append(HandedOut(session.id, session.record.name, error))
@@ -80,8 +81,8 @@ async def hand_out(request: web.Request) -> web.Response:
 
 
 async def collect(request: web.Request) -> web.StreamResponse:
-    """Returns the files of all sessions of the room as one zip, with a folder for each; at most 4 MiB of a
-    file, 32 MiB of a session, 256 MiB in all. What is not in it is named in its `left-out.txt`. The sessions'
+    """Returns the files of all sessions of the room as one zip with a folder for each session; at most 4 MiB
+    per file, 32 MiB per session, 256 MiB in all. Its `left-out.txt` lists what is missing. The sessions'
     users see who did it. For teachers."""
     caller, who = await _files_of(request)
     sending = request.app[SENDING]
@@ -113,7 +114,7 @@ async def collect(request: web.Request) -> web.StreamResponse:
 
 
 async def _files_of(request: web.Request) -> tuple[Caller, Principal]:
-    """As `teacher_of`, for teachers alone: what operators may do with files stands in no session."""
+    """As `teacher_of`, but raises NotAllowed also for an operator who does not teach the room."""
     caller, who = await teacher_of(request)
     if not who.teaches(request.match_info["room"]):
         raise NotAllowed("files are handed out and collected by the teachers of the room")
@@ -122,7 +123,8 @@ async def _files_of(request: web.Request) -> tuple[Caller, Principal]:
 
 @contextlib.contextmanager
 def _transfer(request: web.Request) -> Iterator[str]:
-    """Encloses a transfer of the room's files. Raises FilesBusy."""
+    """Registers a transfer of the room's files for the duration of the block; yields the room. Raises
+    FilesBusy for a second one in the room, and beyond MAX_TRANSFERS."""
     running, room = request.app[TRANSFERS], request.match_info["room"]
     if room in running or len(running) >= MAX_TRANSFERS:
         raise FilesBusy("files of this room, or of many others, are on their way", retry_after_ms=5000)
@@ -147,7 +149,7 @@ def _sessions(request: web.Request) -> list[Session]:
 
 
 def _one(sessions: list[Session], name: str) -> Session:
-    """Raises NoSession for one that is not there or belongs to another room, alike."""
+    """The session with this id. Raises NoSession if it does not exist, and if it is in another room."""
     for one in sessions:
         if one.id == name:
             return one

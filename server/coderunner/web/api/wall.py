@@ -18,7 +18,7 @@ from coderunner.web.api.events import MEDIA, QUIET_SECONDS, gone
 from coderunner.web.api.sending import SENDING
 from coderunner.web.keys import PARTS
 
-PAUSE_SECONDS = 0.5  # between two looks at all sessions
+PAUSE_SECONDS = 0.5  # between two checks of all sessions
 MAX_WALLS = 4  # that one principal has open at a time
 WALLS: web.AppKey[dict[str, int]] = web.AppKey("walls", dict)
 """How many walls are open, by principal."""
@@ -26,7 +26,7 @@ WALLS: web.AppKey[dict[str, int]] = web.AppKey("walls", dict)
 
 async def teacher_of(request: web.Request) -> tuple[Caller, Principal]:
     """The caller, as a teacher of the room in the path or as an operator. Raises Unauthenticated, and
-    NotAllowed as `require_teacher` and for another site's page, which would have the browser's cookie."""
+    NotAllowed as `require_teacher` and for another site's page, as the browser adds the cookie there, too."""
     parts = request.app[PARTS]
     caller = await guard.caller(parts, request)
     who = caller.who
@@ -72,8 +72,8 @@ async def _stream(request: web.Request, shown: Wall, caller: Caller, who: Princi
     response = web.StreamResponse(headers=headers)
     await response.prepare(request)
     first, quiet = True, timing.now()
-    # Not while the server stops: its sessions are not gone. A teacher whose credential has ended sees nothing
-    # more.
+    # Ends when the server stops, as the sessions must not be reported as gone. Ends also with the teacher's
+    # credential.
     while not gone(request) and parts.registry.absent is None:
         if parts.identity.ended(who, time.time(), oversees=True):
             break

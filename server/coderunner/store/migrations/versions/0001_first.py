@@ -72,7 +72,7 @@ def upgrade() -> None:
 
 
 def _append_only() -> None:
-    """An event is written once; it can only be removed, by the retention or for a person who asks for it."""
+    """Makes a trigger that refuses changes of events; they can only be removed (retention, erasure)."""
     if op.get_bind().dialect.name == "sqlite":
         op.execute(
             "CREATE TRIGGER audit_append_only BEFORE UPDATE ON audit"
@@ -90,5 +90,5 @@ def _append_only() -> None:
 
 
 def downgrade() -> None:
-    """Not offered: a backup is the way back."""
+    """Not supported: restore a backup instead."""
     raise NotImplementedError

@@ -1,4 +1,4 @@
-"""Sign-outs, which hold over a restart."""
+"""The table of sign-outs, which are kept over a restart."""
 
 from __future__ import annotations
 
@@ -22,5 +22,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Not offered: a backup is the way back."""
+    """Not supported: restore a backup instead."""
     raise NotImplementedError
