@@ -1,4 +1,4 @@
-// The operator's page: who is there, which section is shown, and what it is filled with again and again.
+// The operator's page: signing in and out, choosing a section, and refreshing the section that is shown.
 import '../app/policy.js'; // before any library makes a style
 import { world } from '../app/browser.js';
 import { el } from '../app/dom.js';
@@ -59,7 +59,7 @@ function header(/** @type {any} */ now) {
 }
 
 /** @type {ReturnType<typeof setTimeout> | undefined} */ let timer;
-let round = 0; // of drawing: what an earlier one is still waiting for is not waited for twice
+let round = 0; // number of the latest draw; results of earlier ones are ignored
 
 async function draw() {
   clearTimeout(timer);
@@ -108,7 +108,7 @@ function login(/** @type {string} */ why) {
   offer();
 }
 
-/** What there is to sign in with, and what to leave. Who cannot be asked asks for a key alone. */
+/** Shows the ways to sign in and out. If the server does not answer, only the field for a key. */
 async function offer() {
   const who = await world.fetch(world.api('api/identity'), { headers: credential(), cache: 'no-store' }).then((answer) => answer.json(), () => null);
   at('provider').hidden = !who?.ways?.includes('oidc');

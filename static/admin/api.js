@@ -1,4 +1,4 @@
-// Requests of the operator's page: with the key that this tab keeps, or as who is signed in.
+// Requests of the operator's page, with this tab's key or the cookie of a sign-in.
 import { bearer } from '../app/key.js';
 
 /** A request that was refused. */
@@ -9,7 +9,7 @@ export class Refusal extends Error {
   }
 }
 
-/** The answer. Throws a Refusal, also where the server cannot be reached (status 0). @returns {Promise<Response>} */
+/** Sends a request. Throws a Refusal, also if the server cannot be reached (status 0). @returns {Promise<Response>} */
 async function asked(/** @type {string} */ method, /** @type {string} */ path, /** @type {object | undefined} */ body) {
   const key = bearer();
   /** @type {Record<string, string>} */ const headers = key ? { Authorization: `Bearer ${key}` } : {};
@@ -31,7 +31,7 @@ export async function ask(method, path, body) {
   return (await asked(method, path, body)).json();
 }
 
-/** Has the browser save a file. */
+/** Saves an answer as a file, as a download of the browser. */
 export async function save(/** @type {string} */ path, /** @type {string} */ name) {
   const blob = await (await asked('GET', path, undefined)).blob();
   const link = document.createElement('a');

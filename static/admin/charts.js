@@ -1,4 +1,4 @@
-// The charts: uPlot draws them, and a table beside each says the same to those who cannot see it.
+// The charts, drawn by uPlot, each with a table of the same figures.
 import { el } from '../app/dom.js';
 import { UPlot } from '../dist/uplot.js';
 import { at, clock, ms } from './page.js';
@@ -11,7 +11,7 @@ const times = (/** @type {string} */ kind) => [
   { name: 'median', of: (/** @type {any} */ point) => point[kind].p50 },
   { name: '95%', of: (/** @type {any} */ point) => point[kind].p95 },
 ];
-/** A line for each name that any point has, those with most first. @returns {(points: any[]) => Line[]} */
+/** A line for each name in any point, the largest sums first. @returns {(points: any[]) => Line[]} */
 const table = (/** @type {string} */ kind, most = 6, told = (/** @type {string} */ name) => name.replaceAll('_', ' ')) => (points) => {
   /** @type {Map<string, number>} */ const sums = new Map();
   for (const point of points) for (const [name, value] of Object.entries(point[kind])) sums.set(name, (sums.get(name) ?? 0) + Number(value));
@@ -19,7 +19,7 @@ const table = (/** @type {string} */ kind, most = 6, told = (/** @type {string} 
   return names.map((name) => ({ name: told(name), of: (point) => (Object.hasOwn(point[kind], name) ? point[kind][name] : 0) }));
 };
 
-/** The rooms with most sessions, and all others together. @returns {Line[]} */
+/** A line for each of the rooms with the most sessions, and one for all others. @returns {Line[]} */
 function rooms(/** @type {any[]} */ points, most = 5) {
   const lines = table('rooms', most, (name) => name)(points);
   const shown = new Set(lines.map((line) => line.name));
@@ -41,7 +41,7 @@ const CHARTS = [
   { title: 'Openings and resumes', unit: 'how many', show: count, lines: [{ name: 'opened', of: (point) => point.opened }, { name: 'came back', of: (point) => point.resumes }, { name: 'failed', of: (point) => point.failed }] },
 ];
 const COLOURS = ['--accent', '--syn-name', '--warn', '--syn-keyword', '--bad', '--muted'];
-const DASHES = [[], [6, 3], [2, 3], [8, 3, 2, 3], [1, 4], [12, 4]]; // so that colour is not all that tells lines apart
+const DASHES = [[], [6, 3], [2, 3], [8, 3, 2, 3], [1, 4], [12, 4]]; // so that lines can be distinguished without colours
 const HEIGHT = 190;
 
 /** A colour of the style sheet as the canvas takes it. */
@@ -88,14 +88,14 @@ function drawing(/** @type {Chart} */ chart, /** @type {{step: number, points: a
   return figure;
 }
 
-/** A time at the edge of a chart, as the reader's language has it; without the day where that is clear. */
+/** A time on the axis of a chart in the user's locale: the time of day for up to 24 hours, otherwise the date. */
 function moment(/** @type {number} */ seconds, /** @type {number} */ hours) {
   const time = new Date(seconds * 1000);
   if (hours <= 24) return time.toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' });
   return time.toLocaleDateString([], { month: 'numeric', day: 'numeric' });
 }
 
-/** The columns of uPlot; where no server ran, a line is broken. @returns {[number[], (number | null)[][]]} */
+/** The columns for uPlot. Times without a server are gaps in the lines. @returns {[number[], (number | null)[][]]} */
 function withGaps(/** @type {any[]} */ points, /** @type {number} */ step, /** @type {Line[]} */ lines) {
   /** @type {number[]} */ const xs = [];
   /** @type {(any | null)[]} */ const rows = [];

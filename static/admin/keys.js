@@ -8,7 +8,7 @@ const some = (/** @type {number} */ value, /** @type {(value: number) => string}
 
 export const drawKeys = latest(() => Promise.all([ask('GET', 'keys'), ask('GET', 'quotas')]), ([{ keys }, { roles, used }]) => {
   at('no-keys').hidden = keys.length > 0;
-  // Those that open something come first, the newest before the others.
+  // Valid keys first, then by age, the newest first.
   const order = [...keys].sort((one, other) => Number(other.state === 'good') - Number(one.state === 'good') || other.created - one.created);
   fill('key-rows', order.map((/** @type {any} */ one) => ({ key: one.id, by: { 3: one.created, 4: one.expires ?? Infinity, 5: one.last_used }, cells: [
     { text: one.name, wide: true }, one.state, { text: may(one), wide: true }, clock(one.created), one.expires === null ? 'never' : clock(one.expires),

@@ -46,7 +46,7 @@ const start = (/** @type {string} */ action, /** @type {string[]} */ languages =
   },
 });
 
-/** Cards that are made anew only where their content has changed. @param {string} id @param {any[]} items @param {(item: any) => (Node | null)[]} make */
+/** Fills a list with cards; a card is made again only if its content has changed. @param {string} id @param {any[]} items @param {(item: any) => (Node | null)[]} make */
 function cards(id, items, make) {
   const host = at(id);
   const before = new Map([...host.children].map((card) => [card.dataset.key, card]));

@@ -81,7 +81,7 @@ function put(/** @type {string} */ id, /** @type {Row[]} */ rows) {
   if (focused && body.contains(focused)) /** @type {HTMLElement} */ (focused).focus();
 }
 
-/** The last cell's buttons of a row that was there: so a click or the focus does not get lost while figures change. */
+/** Moves the buttons of the old row into the new one, so that a click or the focus is not lost while figures change. */
 function keepButtons(/** @type {HTMLElement} */ old, /** @type {HTMLElement} */ made) {
   const [was, is] = [old.querySelector('td.actions'), made.querySelector('td.actions')];
   if (was && is && was.textContent === is.textContent) is.replaceWith(was);
@@ -99,9 +99,9 @@ function cell(/** @type {any} */ told) {
 }
 
 /**
- * Asks for a text, then does something with it; what is refused is told in the dialog.
+ * Asks for a text or a confirmation, then calls `act`; an error of it is shown in the dialog.
  * @param {{title: string, about: string, label: string, ok: string, act: (text: string) => Promise<unknown>}} question
- *   `label`: of the text; "" where only a yes is wanted
+ *   `label`: of the text; "" for a confirmation without a text
  */
 export function question({ title, about, label, ok, act }) {
   const dialog = at('ask');
@@ -129,7 +129,7 @@ export function question({ title, about, label, ok, act }) {
   dialog.showModal();
 }
 
-/** Says what the parts of tables are: browsers forget it where a narrow page shows rows as blocks (admin.css). */
+/** Sets the ARIA roles of tables and their parts, which browsers drop if a narrow page shows rows as blocks (admin.css). */
 export function setUpTables() {
   const roles = { table: 'table', thead: 'rowgroup', tbody: 'rowgroup', tr: 'row', th: 'columnheader' };
   for (const [name, role] of Object.entries(roles)) {
@@ -162,7 +162,7 @@ function setUpFilter(/** @type {HTMLInputElement} */ input) {
   }
 }
 
-/** Tells of what cannot be done, at the page's top; "" when it is over. */
+/** Shows an error at the top of the page; "" hides it. */
 export function problem(/** @type {string} */ text) {
   const box = at('problem');
   box.hidden = !text;

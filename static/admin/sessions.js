@@ -1,4 +1,4 @@
-// The sessions: what they use; a notice, an end, a look.
+// The list of sessions with what they use, and the actions on one: watch, notice, end.
 import { ask } from './api.js';
 import { age, at, bytes, fill, question } from './page.js';
 import { latest } from './rows.js';

@@ -1,4 +1,4 @@
-// One session, looked at: what its programs print, without a way to type. Its owner is told.
+// Watches one session: shows what its programs print, without input. Its users are told.
 import { world } from '../app/browser.js';
 import { Onlooker } from '../app/onlooker.js';
 import { TerminalView } from '../app/terminal.js';

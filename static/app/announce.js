@@ -1,4 +1,4 @@
-// Announces changes to screen readers that others see on the screen.
+// Announces changes that are visible on the screen to screen readers.
 import { el } from './dom.js';
 
 const region = el('div', { className: 'aside', attrs: { 'aria-live': 'polite' } });

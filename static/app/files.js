@@ -252,7 +252,7 @@ export class Files {
       this.#project.shut(path);
       await mirror.refresh();
     } catch (error) {
-      // Somebody has deleted it meanwhile, which is what was wanted.
+      // It was deleted meanwhile, as intended.
       if (codeOf(error) !== 'no_file') this.#failed(path, error);
     }
   }

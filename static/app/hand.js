@@ -12,7 +12,7 @@ export function setUpHand(desk) {
     const { session } = desk;
     const raised = session?.phase === 'open' ? session.hand : null;
     button.hidden = raised === null;
-    // Also where a teacher or another page of the user has lowered it.
+    // Also if a teacher or another page of the user has lowered it.
     if (Boolean(raised) !== up) announce(raised ? texts.room.handRaised : texts.room.handLowered);
     up = Boolean(raised);
     button.ariaPressed = String(up);

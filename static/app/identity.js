@@ -16,7 +16,7 @@ import { byCookie, signInAtProvider, signInFailure, signOut } from './sign-in.js
 
 const MATTER = 'identity'; // of the banner
 
-/** Asks who is signed in, and shows what is to be done. @returns {Promise<Who | null>} null where the server does not say */
+/** Asks the server who is signed in, and shows a banner if a sign-in is needed. @returns {Promise<Who | null>} null if the server does not answer */
 async function look() {
   const key = bearer();
   const answer = await world.fetch(world.api('api/identity'), { headers: credential(), cache: 'no-store' });
@@ -67,7 +67,7 @@ export function setUpIdentity(told) {
     try {
       who = await look();
     } catch {
-      return; // that the server does not answer is told by who asks for its languages
+      return; // an unreachable server is reported by the request for its languages
     }
     if (!who) return;
     draw(who, again);

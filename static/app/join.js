@@ -1,5 +1,5 @@
-// A link to a live session, as an agent gives it to a person: `#session=…&token=…&language=…`. What stands behind the #
-// reaches no server and no log, and leaves the address at once.
+// A link to a live session, as an agent gives it to a person: `#session=…&token=…&language=…`. Browsers do not send
+// what follows the #, so it is in no log; it is removed from the address at once.
 import { randomId } from '../core/bytes.js';
 import { texts } from '../core/texts.js';
 

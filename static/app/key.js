@@ -1,4 +1,4 @@
-// The key with which a user of this tab signed in. It is kept for the tab only, and stands in no address.
+// The key with which the user of this tab signed in. It is kept for the tab only, and is never part of an address.
 import { toBase64, utf8 } from '../core/bytes.js';
 
 const NAME = 'coderunner.key';
@@ -17,7 +17,7 @@ export function forgetKey() {
   sessionStorage.removeItem(NAME);
 }
 
-/** The headers of a request as who signed in. @returns {Record<string, string>} */
+/** The headers of a request with the key. @returns {Record<string, string>} */
 export function credential() {
   const key = bearer();
   return key === null ? {} : { Authorization: `Bearer ${key}` };

@@ -1,5 +1,5 @@
-// The room in which sessions are opened: chosen by itself where there is one, by the user where there are several. Who
-// opens a session in a room is told that its teachers may watch, and what is kept.
+// The room in which sessions are opened: the only one, or one that the user chooses. The page tells users that the room's
+// teachers may watch their sessions, and what is kept.
 import { texts } from '../core/texts.js';
 import { banner, clearBanner } from './banners.js';
 import { world } from './browser.js';

@@ -21,7 +21,7 @@ export function inWords(/** @type {{code: string, message: string}} */ { code, m
   return `${texts.errors[code] ?? texts.unknownError} ${texts.inEnglish(message, code)}`;
 }
 
-/** Notices that are words of a person, or of which ours say it all. @type {Record<string, (message: string) => string>} */
+/** The detail of these notices, from the server's message, which is not treated as English. @type {Record<string, (message: string) => string>} */
 const OWN = { operator: (message) => message, teacher: (message) => message, handed_out: (message) => message, collected: (message) => message, watched: (message) => message, unwatched: () => '', taken_over: (message) => message, handed_back: (message) => message };
 
 /** The text for a `notice`. @returns {{title: string, detail: string}} */

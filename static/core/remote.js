@@ -17,7 +17,7 @@ export class RemoteError extends Error {
   }
 }
 
-/** What is told of a request, or of the body of its answer, that failed in the browser: its own words are in no table. @param {unknown} error @param {boolean} over whether the session has ended */
+/** The message for a request, or the body of its answer, that failed in the browser, whose own messages are not translated. @param {unknown} error @param {boolean} over whether the session has ended */
 export function unanswered(error, over = false) {
   if (over) return new RemoteError('no_session', texts.session.over);
   return new RemoteError('unreachable', error instanceof Error && error.name === 'TimeoutError' ? texts.session.slow : texts.session.unreachable, { retryable: true });

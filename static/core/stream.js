@@ -25,6 +25,6 @@ export async function* eventsOf(body) {
       }
     }
   } finally {
-    reader.cancel().catch(() => {}); // who reads no further wants no more of it
+    reader.cancel().catch(() => {}); // the consumer has stopped, so the rest is not needed
   }
 }

@@ -1,4 +1,4 @@
-// Requests of the wall, as who signed in.
+// Requests of the wall, with this tab's key or the cookie of a sign-in.
 import { world } from '../app/browser.js';
 import { credential } from '../app/key.js';
 import { inWords } from '../core/problem.js';
@@ -9,7 +9,7 @@ const WITHIN_MS = 30_000;
 /** @typedef {{body?: BodyInit, within?: number}} Options of a request; `within`: milliseconds for all of it */
 
 /**
- * An answer that is no refusal.
+ * Sends a request.
  * @param {string} method
  * @param {string} path relative to the server's address
  * @param {Options} [options]

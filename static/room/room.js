@@ -1,4 +1,4 @@
-// The wall of a room: who looks at it, and the stream of its tiles, which begins anew whenever it ends.
+// The wall of a room: signing in, and the stream of its tiles, which is requested again whenever it ends.
 import '../app/policy.js'; // before any library makes a style
 import { world } from '../app/browser.js';
 import { bearer, credential, forgetKey, keepKey } from '../app/key.js';
@@ -16,9 +16,9 @@ import { watch } from './watch.js';
 
 /** @typedef {import('../app/identity.js').Who} Who */
 
-const AGAIN_MS = 1500; // until a stream that has ended is asked for again
+const AGAIN_MS = 1500; // between the end of a stream and the next request
 const LONGEST_MS = 15_000;
-const SILENT_MS = 40_000; // the server says something every 15 s; a stream that says nothing is lost
+const SILENT_MS = 40_000; // without data, after which the stream counts as lost; the server sends something every 10 s
 
 const room = decodeURIComponent(location.pathname.replace(/\/$/, '').split('/').at(-1) ?? '');
 /** @type {Who | null} */ let who = null;
@@ -49,12 +49,12 @@ async function login(/** @type {string} */ why) {
   at('login').hidden = false;
   at('key').value = '';
   at('key').focus();
-  // Only the ways of this server; who cannot be asked is asked for a key.
+  // Only the ways that this server offers; if it does not answer, a key.
   const told = await world.fetch(world.api('api/identity'), { cache: 'no-store' }).then((answer) => answer.json(), () => null);
   at('provider').hidden = !told?.ways?.includes('oidc');
 }
 
-/** A connection of the wall: until the server ends it or it is lost. @returns {Promise<boolean>} whether to ask again */
+/** Follows one stream until the server ends it or it is lost. @returns {Promise<boolean>} whether to request another one */
 async function follow(/** @type {AbortController} */ mine) {
   let alive = setTimeout(() => mine.abort(), SILENT_MS);
   try {
@@ -97,7 +97,7 @@ async function follow(/** @type {AbortController} */ mine) {
     problem(texts.wall.lost);
   } catch (error) {
     if (open === mine) problem(texts.wall.lost);
-    // What the network does is told above; anything else is a fault of this page.
+    // Errors of the network are reported above; anything else is a bug of this page.
     if (!(error instanceof TypeError || error instanceof DOMException)) console.error(error);
   } finally {
     clearTimeout(alive);

@@ -18,7 +18,7 @@ export const nameOf = (/** @type {Tile} */ tile) => tile.name || tile.owner || t
 
 const clock = (/** @type {number} */ seconds) => new Date(seconds * 1000).toLocaleTimeString(texts.locale, { hour: '2-digit', minute: '2-digit' });
 
-/** Raised hands first, the one that waits longest before the others; then by name, and by age where somebody has two. */
+/** Raised hands first, the longest raised one at the top; then by name, and sessions of the same name by age. */
 const order = (/** @type {Shown} */ one, /** @type {Shown} */ other) => (one.tile.hand ?? Infinity) - (other.tile.hand ?? Infinity) || nameOf(one.tile).localeCompare(nameOf(other.tile), texts.locale) || one.tile.opened - other.tile.opened;
 
 export class Tiles {
@@ -53,7 +53,7 @@ export class Tiles {
     this.#filter();
   }
 
-  /** Puts all where they belong, if they are not there; the focus is kept. */
+  /** Restores the order of the tiles if needed, and keeps the focus. */
   #place() {
     const wanted = [...this.#shown.values()].sort(order).map(({ item }) => item);
     const list = at('wall');
@@ -95,7 +95,7 @@ export class Tiles {
     item.toggleAttribute('data-hand', tile.hand !== null);
     /** @type {[HTMLElement, string][]} */ const words = [[state, texts.wall[tile.state]], [language, tile.language], [since, texts.wall.since(clock(tile.opened))],
       [raised, tile.hand === null ? '' : texts.wall.hand(clock(tile.hand))], [screen, tile.text]];
-    // What is as it was is not written: a selection in it stays.
+    // Unchanged texts are not written, so that a selection in them is kept.
     for (const [element, text] of words) if (element.textContent !== text) element.textContent = text;
   }
 

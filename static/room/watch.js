@@ -1,5 +1,5 @@
-// One session of the room, looked at: what its programs print; a teacher takes it over with a word to its owner, types,
-// and hands it back. An operator has a ticket, which reads only.
+// Watches one session of the room. A teacher can take it over with a reason, which its owner sees, type, and hand it back.
+// An operator has a ticket, which only reads.
 import { world } from '../app/browser.js';
 import { Onlooker } from '../app/onlooker.js';
 import { TerminalView } from '../app/terminal.js';

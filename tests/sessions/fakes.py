@@ -1,6 +1,6 @@
-"""An agent that a test speaks for, and an engine that has nothing but containers with such an agent.
+"""A scripted agent, and an engine that has only containers with such agents.
 
-What tests have it say is what the real one says: `test_contract.py` is of both.  It is for what the real one
+Tests let it say what the real agent says; `test_contract.py` compares the two. It is for what the real agent
 cannot be made to do: to lie, to be silent, or to answer late.
 """
 
@@ -35,7 +35,7 @@ CLIENT = "c" * 22
 
 
 def state(channel: int = 1, **changes: Any) -> dict[str, Any]:
-    """What an agent says of a channel that has just begun."""
+    """An agent's state of a channel that has just begun."""
     return {
         "channel": channel, "mode": "pipe", "phase": "running", "phase_offset": 0, "from": 0, "to": 0,
         "sent": 0, "released": 0, "in_acked": 0, "input_offset": 0, "input_eof": False, "cols": 80,
@@ -46,12 +46,12 @@ def state(channel: int = 1, **changes: Any) -> dict[str, Any]:
 
 
 def hello(states: list[dict[str, Any]]) -> Hello:
-    """The greeting of an agent with these channels, as it is read."""
+    """The greeting of an agent with these channels, decoded."""
     return read(Hello, {"version": wire.VERSION, "channels": states}, "hello")
 
 
 class Stream:
-    """The server's end of one attach; ``cut`` breaks it."""
+    """The server's end of an attach stream. `cut` breaks it."""
 
     stderr_tail = b""
 
@@ -86,10 +86,10 @@ class Stream:
 
 
 class Agent:
-    """Answers an attach with ``hello`` (and ``behind``, in the same piece), a call with ``answers[op]``:
-    JSON, or JSON and bytes.
+    """Answers an attach with `hello` (and `behind`, in the same piece), and a call with `answers[op]`: JSON,
+    or JSON and bytes.
 
-    An operation without an answer is never answered.  What it heard is in ``calls``, ``inputs``, ``flows``.
+    An operation without an answer is never answered. What it received is in `calls`, `inputs` and `flows`.
     """
 
     def __init__(self) -> None:
@@ -167,7 +167,7 @@ class Agent:
 
 
 class Engine:
-    """``away``: no call succeeds."""
+    """An engine of fake containers. `away`: every call fails."""
 
     def __init__(self, *agents: Agent) -> None:
         self.agents = {f"container-{number}": one for number, one in enumerate(agents)}
@@ -202,7 +202,7 @@ class Engine:
 
 
 class World:
-    """One session on one such container, with whoever attaches to it."""
+    """One session in such a container, and the clients that attach to it."""
 
     def __init__(self, one: Agent) -> None:
         self.agent = one
@@ -213,7 +213,7 @@ class World:
         self.session: Session
 
     async def begin(self, **limits_: int) -> World:
-        """``limits_``: others than a session has by default."""
+        """Begins the session. `limits_`: limits that differ from the defaults."""
         declared = declarations.load(only=["python"])
         limits = replace(declared.rules.defaults, **limits_)
         self.container = Container(self.engine, "container-0", session="s-1", language="python", uid=1)
@@ -247,7 +247,7 @@ class World:
         self.session.handle(attachment, m.Run(channel, mode, entry="main.py"))
 
     async def close(self) -> None:
-        """Ends the session; the agent ends at once what still runs, as a real one does."""
+        """Ends the session. The agent ends its programs at once, as the real one does."""
         live = [channel for channel in self.session.channels.values() if channel.live]
         ended = self.session.end("client")
         if not self.container.link.closed.done():
@@ -263,7 +263,7 @@ _read: weakref.WeakKeyDictionary[Attachment, list[m.ServerMessage]] = weakref.We
 
 
 def read_messages(attachment: Attachment) -> list[m.ServerMessage]:
-    """All that a client has been told so far, which reads what is there now."""
+    """All messages that a client has been sent so far. Reads what is available now."""
     got = _read.setdefault(attachment, [])
     while (frame := attachment.at_hand()) is not None:
         if isinstance(frame, str):
@@ -272,7 +272,7 @@ def read_messages(attachment: Attachment) -> list[m.ServerMessage]:
 
 
 async def read_to_end(attachment: Attachment) -> list[m.ServerMessage]:
-    """All that a client was told until its attachment ended."""
+    """All messages that a client was sent until its attachment ended."""
     got = read_messages(attachment)
     while (frame := await attachment.next()) is not None:
         if isinstance(frame, str):
@@ -281,12 +281,12 @@ async def read_to_end(attachment: Attachment) -> list[m.ServerMessage]:
 
 
 def told(attachment: Attachment, kind: type) -> list[Any]:
-    """Those of a kind."""
+    """The messages of a kind."""
     return [one for one in read_messages(attachment) if isinstance(one, kind)]
 
 
 def alive(kind: type) -> int:
-    """How many objects of a type there are, in this process."""
+    """The number of objects of a type in this process."""
     gc.collect()
     return sum(type(one) is kind for one in gc.get_objects())
 
@@ -300,6 +300,6 @@ async def until(condition: Any, what: str, seconds: float = 5.0) -> None:
 
 
 async def turns(number: int = 50) -> None:
-    """Lets the loop run so often: all that can go on without an event from outside has gone on then."""
+    """Lets the loop run this many turns, after which everything that needs no event from outside is done."""
     for _ in range(number):
         await asyncio.sleep(0)

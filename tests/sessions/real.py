@@ -1,4 +1,4 @@
-"""The real agent as a process without a container, in the place of `fakes.Agent`."""
+"""The real agent as a process without a container, in place of `fakes.Agent`."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ main.Agent().run()
 
 
 class RealAgent:
-    """What an `Engine` of the fakes needs of an agent: it hears what is written to a stream of it, and speaks
-    on the newest of them."""
+    """The interface of an agent that the fakes' `Engine` needs. It reads every stream, and writes to the
+    newest one."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self.stream: Stream | None = None
@@ -43,7 +43,8 @@ class RealAgent:
 
 @contextlib.asynccontextmanager
 async def real_agent(workspace: Path) -> AsyncIterator[RealAgent]:
-    """Ends it, and all of its programs, with the block.  Its standard error is the test's own."""
+    """Ends the agent and all of its programs at the end of the block. Its standard error is that of
+    the test."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", COMMAND, str(ROOT / "server"), str(workspace),
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,

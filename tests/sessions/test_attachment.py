@@ -1,4 +1,4 @@
-"""What a client is sent and in which order, at the end and while the agent is out of reach."""
+"""The order of what a client is sent, at the end and while the agent is not reachable."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ OTHER = "o" * 22
 
 
 class Reader:
-    """Takes all that an attachment gives, as values."""
+    """Reads everything that an attachment sends, decoded."""
 
     def __init__(self, attachment: Any) -> None:
         self.attachment = attachment
@@ -62,7 +62,7 @@ def dies(world: World, end: int) -> None:
 
 
 class Socket:
-    """The socket of a reader's client.  ``takes``: whether it takes something now."""
+    """The socket of a reader's client. `takes`: whether it can be written to now."""
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
@@ -80,7 +80,7 @@ class Socket:
 
 
 class TestAtOnce:
-    """Of what the agent reports, little is sent in that call, and all else by `next`: in order, and once."""
+    """Little of what the agent reports is sent in the same call, the rest by `next`: in order, and once."""
 
     async def begin(self) -> tuple[World, Reader, Socket]:
         world = await World(Agent()).begin()
@@ -98,7 +98,7 @@ class TestAtOnce:
 
     @staticmethod
     def echo(world: World, reader: Reader, socket: Socket) -> bool:
-        """Whether both were there when the agent's bytes had been handled."""
+        """Whether both were sent when the agent's bytes had been handled."""
         channels, before, had = world.session.channels, socket.sent, len(reader.got)
         at = channels[1].cache.end
         channels[1].input_offset = at + 1
@@ -149,7 +149,8 @@ class TestAtOnce:
         assert [(one.channel, one.payload) for one in reader.of(codec.OutputFrame)] == [(2, b"k")]
 
     async def test_what_is_sent_beside_the_turns_does_not_choose_who_floods(self):
-        """Every second of eight programs got no turn for half a minute, as each look moved the turns."""
+        """Regression: each look moved the turns, so that every second of eight programs got none for half a
+        minute."""
         world = await World(Agent()).begin()
         world.session.on_attached(hello([state(number) for number in range(1, 9)]))
         control = world.control()
@@ -328,7 +329,7 @@ class TestAgentOutOfReach:
         await reader.done
 
     async def test_what_it_cannot_answer_is_a_gap_and_the_rest_comes(self):
-        """As an agent of another version, which does not know what it is asked."""
+        """As with an agent of another version, which does not know the request."""
         one = Agent()
         one.answers["fetch"] = {"error": {"code": "internal", "message": "not known"}}
         world = await World(one).begin()
@@ -401,7 +402,7 @@ class TestControl:
 
 class TestAnswers:
     async def test_of_programs_that_were_asked_for_later_an_answer_says_nothing(self):
-        """On a busy loop several answers are read at once, before the later ones are waited for."""
+        """On a busy loop several answers are read at once, before the later ones are awaited."""
         world = await World(Agent()).begin()
         control, first = world.control(), asyncio.Event()
 

@@ -1,4 +1,4 @@
-"""Whatever an agent, a program and a client do together: the server holds a bounded number of bytes."""
+"""The number of bytes that the server holds is bounded, whatever agent, program and client do together."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ MIB = 1024 * 1024
 
 @contextlib.contextmanager
 def measured(most: int) -> Iterator[None]:
-    """What is alive at the end and was not before has at most so many bytes, by Python's own count."""
+    """Fails if objects that are new at the end of the block have more bytes than this, by Python's own
+    count."""
     tracemalloc.start()
     before = tracemalloc.get_traced_memory()[0]
     try:
@@ -51,7 +52,7 @@ def ended(number: int, at: int) -> dict:
 
 class TestChannels:
     async def test_a_hostile_agent_that_forgets_nothing_and_floods_every_channel(self):
-        """It says that each channel has ended, keeps them all, and sends as much output as is taken."""
+        """It reports each channel as ended, keeps all of them, and sends as much output as is accepted."""
         one, before = Agent(), alive(Pace)
         world = await World(one).begin()
         control = world.control()
@@ -82,7 +83,7 @@ class TestChannels:
 
     @pytest.mark.parametrize("reply", ["error", "lost"])
     async def test_what_the_agent_forgot_is_dropped_whatever_became_of_the_answer(self, reply):
-        """An error, too, tells which channels there are; and after a break the greeting does."""
+        """An error also lists the channels, and after a lost stream the greeting does."""
         one, before = Agent(), alive(Cursor)
         world = await World(one).begin()
         world.session.on_attached(hello([ended(number, 5) for number in range(1, 6)]))
@@ -108,7 +109,7 @@ class TestChannels:
         await until(lambda: world.ended == ["engine_lost"], "the session's end")
 
     async def test_an_exit_cannot_be_acknowledged_before_it_was(self):
-        """Else the agent would forget a program whose end nobody has heard of."""
+        """Otherwise the agent would drop a program whose end no client has received."""
         world = await World(Agent()).begin()
         world.session.on_attached(hello([state(1)]))
         world.session.handle(world.control(), m.Ack(1, 0, exit=True))
@@ -131,7 +132,8 @@ class TestChannels:
 
 class TestToTheAgent:
     async def test_files_for_an_agent_that_answers_nothing(self, monkeypatch):
-        """Each run's files are kept until it is answered; more than fit are refused, to be sent later."""
+        """The files of each run are kept until it is answered; what does not fit is refused, to be sent
+        later."""
         one = Agent()
         world = await World(one).begin()
         monkeypatch.setattr(type(one.stream), "write_now", lambda *_: False)
@@ -231,7 +233,7 @@ class TestFromTheAgent:
 
 class TestToTheClients:
     async def test_a_crowd_that_reads_nothing(self):
-        """Together they hold no more than the session may; who is slowest goes first."""
+        """Together they hold no more than the session may; the slowest client is disconnected first."""
         world = await World(Agent()).begin()
         world.session.on_attached(hello([state(1)]))
         with measured(SESSION_BYTES + 4 * MIB):
@@ -250,7 +252,7 @@ class TestToTheClients:
 
 class TestSessionsThatAreOver:
     async def test_hold_nothing_and_are_held_by_nobody(self):
-        """Else a client that opens and closes in a loop has a minute's worth of them kept."""
+        """Otherwise the sessions of a client that opens and closes in a loop would be kept for a minute."""
         one, provisioner = registry(slots=4)
         before = alive(Opening)
         for number in range(3):

@@ -1,6 +1,6 @@
-"""The caches of a session's output stay within their bound; which of them is dropped first.
+"""The caches of a session's output stay within their bound, and the right one is dropped first.
 
-What counts is the memory of each, which is MIN_RING bytes for a little output.
+Each counts with its memory, which is MIN_RING bytes for little output.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from coderunner.wire.journal import MIN_RING
 
 
 class Held:
-    """Channels whose output is counted, and how much more was asked for each time."""
+    """Channels whose output is counted, and how much more was requested each time."""
 
     def __init__(self) -> None:
         self.channels: dict[int, Channel] = {}

@@ -1,7 +1,7 @@
-"""What the fake agent of these tests says is what the real one says.
+"""The fake agent says what the real one says.
 
-Each test is of both: the real agent is a process without a container (`real.py`), the fake one is scripted as
-other tests script it.  The server's own session is between them and the test's client.
+Each test runs with both: the real agent is a process without a container (`real.py`), the fake one is
+scripted as in other tests. The server's own session is between them and the test's client.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ KILLED = {"evidence": {"main": {"signal": "KILL"}, "intent": "killed"}}
 
 
 class Cat(Agent):
-    """The fake, with one program, which prints what it is sent until its input ends."""
+    """The fake agent with one program, which prints its input until that ends."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -98,7 +98,7 @@ async def agent(
 
 
 class End:
-    """A server's end of a stream, frame by frame."""
+    """The server's end of a stream, frame by frame."""
 
     def __init__(self, one: Agent | RealAgent) -> None:
         self._stream = one.stream = Stream(one)
@@ -112,7 +112,7 @@ class End:
         self.say(frames.ATTACH, json.dumps({"seed": SEED, "have": {}}).encode(), generation)
 
     async def hear(self, kind: int) -> frames.Frame:
-        """The next frame of a kind; the others are dropped."""
+        """The next frame of a kind; others are dropped."""
         async with asyncio.timeout(20):
             while True:
                 while self._waiting:
@@ -130,7 +130,7 @@ class End:
 
 
 def spec(folder: str) -> dict[str, Any]:
-    """A program, as `schema.calls` has it."""
+    """A program as a `schema.calls` model."""
     return {
         "kind": "run", "mode": "pipe", "cols": 80, "rows": 24, "workspace": folder, "build": folder,
         "entry": "main.py", "args": [], "sources": [], "compile": [], "run": ["sleep", "60"],
@@ -235,7 +235,7 @@ class TestSession:
         await reader.done
 
     async def test_a_second_server_has_all_of_it(self, agent, monkeypatch):
-        """Also where its clock was set back: it is told what to exceed."""
+        """Also if its clock was set back: the agent reports the generation that it must exceed."""
         first = await World(agent).begin()
         control = first.control()
         reader = Reader(control)

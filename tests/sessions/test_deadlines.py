@@ -1,4 +1,4 @@
-"""When time ends a session: every rule, without a clock."""
+"""Every rule by which time ends a session, without a clock."""
 
 from __future__ import annotations
 

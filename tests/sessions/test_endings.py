@@ -1,4 +1,5 @@
-"""What clients are told of a program's end, by the agent's evidence and by this server's own knowledge."""
+"""The reasons of a program's end that clients get, from the agent's evidence and from what the server
+knows."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""This server fails at one of its own tasks: it is logged with its owner, ends that owner alone, and ends
-nobody's session, unless again and again."""
+"""Failures of this server's own tasks: each is logged with its owner and ends only that owner. A session ends
+only if it happens repeatedly."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.sessions.fakes import CLIENT, Agent, Engine, World, hello, read_to_en
 
 
 class Bug(LookupError):
-    """A fault of this server's, made by a test."""
+    """A bug of this server, made by a test."""
 
 
 def raises(*_: object, **__: object) -> None:
@@ -35,7 +35,7 @@ def raises(*_: object, **__: object) -> None:
 
 
 def once(monkeypatch: pytest.MonkeyPatch, kind: object, name: str) -> None:
-    """The first call of it fails, the others are as always."""
+    """Makes the first call fail; later ones are unchanged."""
     real, failed = getattr(kind, name), []
 
     def fails(*given: object, **named: object) -> object:
@@ -91,7 +91,8 @@ def faults(caplog: pytest.LogCaptureFixture) -> list[dict]:
 
 
 async def fail(monkeypatch: pytest.MonkeyPatch, provisioner, session: Session) -> None:
-    """This server fails at something that the session's agent tells; returns when the session is dropped."""
+    """Makes the server fail at a message of the session's agent; returns when the session has been
+    dropped."""
     once(monkeypatch, Session, "on_workspace")
     provisioner.agents[0].say(frames.WORKSPACE, offset=session.revision + 1)
     await until(lambda: session.over, "the fault")
@@ -163,7 +164,7 @@ class TestASessionSurvives:
         await one.end_all("evicted")
 
     async def test_a_fault_while_mending(self, monkeypatch, caplog):
-        """It used to end the keeper in silence: the session was neither reachable nor lost, for ever."""
+        """Regression: it ended the keeper silently, and the session was neither reachable nor lost."""
         one, provisioner, opened, attachment = await begun(monkeypatch)
         once(monkeypatch, Session, "have")
         provisioner.agents[0].stream.cut()
@@ -175,7 +176,7 @@ class TestASessionSurvives:
 
     @pytest.mark.parametrize("name", ["_due", "_warn"])
     async def test_a_fault_at_its_deadlines(self, monkeypatch, caplog, name):
-        """It used to leave a session without any deadline."""
+        """Regression: it left a session without any deadline."""
         one, _, opened, attachment = await begun(monkeypatch)
         once(monkeypatch, TimeKeeper, name)
         if name == "_warn":

@@ -1,4 +1,4 @@
-"""A session's files once the session is over."""
+"""A session's files after its end."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from coderunner.sessions.files import MAX_ARCHIVES, Files
 
 
 async def test_a_session_that_is_over_tells_nothing_more_of_its_files():
-    """Its container may have to wait for a worker to end it, and would answer until then."""
+    """Its container may wait for a worker to remove it, and would answer until then."""
     later = asyncio.get_running_loop().create_future
     link = SimpleNamespace(closed=later(), asked=0)
 

@@ -1,4 +1,4 @@
-"""The raised hand: who may raise and lower it, and who is told."""
+"""The raised hand: who may raise and lower it, and who is notified."""
 
 from __future__ import annotations
 

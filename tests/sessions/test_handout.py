@@ -1,4 +1,5 @@
-"""A project for all sessions of a room, and the files of all as one archive: bounds, what cannot be had."""
+"""Handing out a project to all sessions of a room, and collecting all files as one archive: bounds and
+errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whoever speaks for an agent is hostile: no byte of it harms the server, or anybody but its own session."""
+"""No data of a hostile agent harms the server or any session but its own."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ DEEP = b"[" * 20_000 + b"]" * 20_000
 
 @pytest.fixture
 async def clean():
-    """Nothing that a test starts goes on, and nothing fails unseen."""
+    """Checks that a test leaves no task, and that no task failed unnoticed."""
     loop = asyncio.get_running_loop()
     problems = []
     loop.set_exception_handler(lambda _, context: problems.append(context))

@@ -1,4 +1,4 @@
-"""A program that was to be killed: its end is waited for, and an agent that does not end it is found out."""
+"""A program that was killed: its end is awaited, and an agent that does not end it is detected."""
 
 from __future__ import annotations
 

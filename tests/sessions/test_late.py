@@ -1,4 +1,4 @@
-"""Our own loop stands still, and what others said meanwhile waits unread: nobody is condemned for it."""
+"""If the server's own loop was blocked, unread messages do not count as the silence of others."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def stand_still(seconds: float) -> None:
 
 @pytest.fixture
 def quick(monkeypatch):
-    """Deadlines of tenths of seconds."""
+    """Sets deadlines of tenths of seconds."""
     monkeypatch.setattr("coderunner.sessions.kills.KILL_SECONDS", -3.8)
     monkeypatch.setattr("coderunner.sessions.channels.GRACE_SECONDS", 0.1)
     monkeypatch.setattr("coderunner.sessions.link.SILENCE_SECONDS", 0.5)
@@ -81,7 +81,8 @@ async def test_an_agent_whose_heartbeats_wait_unread(quick):
 
 
 async def test_a_server_that_was_silent_itself_attaches_anew(quick, monkeypatch):
-    """Its agent takes it for gone and hears nothing more: what is asked next would be asked in vain."""
+    """Its agent counts it as gone and reads nothing more, so further requests on the stream would be
+    in vain."""
     monkeypatch.setattr(flow, "SILENCE_SECONDS", 1.5)
     world = await world_with()
     world.agent.answers["seal"] = None
@@ -120,7 +121,7 @@ async def test_a_call_whose_answer_waits_unread():
 
 
 async def test_a_session_whose_clients_key_waits_unread(monkeypatch):
-    """Its idle time passed while the loop stood still; the key is read a moment later."""
+    """Its idle time passed while the loop was blocked; the key is read a moment later."""
     world = await World(Agent()).begin(idle_ms=300)
     control = world.control()
     session = world.session

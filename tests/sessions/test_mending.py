@@ -1,4 +1,4 @@
-"""A broken attach stream is mended out of sight: nothing that was said on it is lost, nothing done twice."""
+"""A broken attach stream is replaced without the client noticing: nothing is lost, and nothing done twice."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class TestLastWords:
 
 class TestRepeated:
     async def test_control_is_told_of_input_that_was_taken_meanwhile(self):
-        """Its window is full: without the word it would wait for ever."""
+        """Its window is full, so without the message it would wait for ever."""
         one = Agent()
         world = await World(one).begin()
         world.session.on_attached(hello([state(1)]))
@@ -92,7 +92,7 @@ class TestRepeated:
         await world.close()
 
     async def test_a_kill_waits_for_an_engine_that_is_away(self, monkeypatch):
-        """The agent cannot confirm what it cannot hear: no reason to give up its container."""
+        """The agent cannot confirm what it has not received, so its container is not given up."""
         monkeypatch.setattr("coderunner.sessions.kills.KILL_SECONDS", -3.9)
         one = Agent()
         world = await World(one).begin()

@@ -1,6 +1,7 @@
-"""Every owner of tasks fails at each of them: a line in the log, the outcome for clients, nothing kept.
+"""Every task of every owner fails once: a line in the log, the outcome for clients, nothing left.
 
-`OWNED` names all tasks that the server's code starts, so that a new one needs its test as well."""
+`OWNED` names all tasks that the server's code starts, so that a new one needs a test as well.
+"""
 
 from __future__ import annotations
 
@@ -121,7 +122,7 @@ def test_each_task_of_the_server_has_a_test_in_which_it_fails():
 
 
 async def alone() -> None:
-    """No task is left but the test's own."""
+    """Checks that only the test's own task is left."""
     await until(lambda: asyncio.all_tasks() == {asyncio.current_task()}, "no task left")
 
 
@@ -187,7 +188,8 @@ class TestSession:
         await alone()
 
     async def test_a_fault_at_closing_the_old_link_is_a_failed_attempt(self, monkeypatch, caplog):
-        """It used to end the recovery: the session was neither there nor over, and kept its slot for ever."""
+        """Regression: it ended the recovery, and the session kept its slot for ever, neither live nor
+        over."""
         one, provisioner, opened, attachment = await begun(monkeypatch)
         close, failed = opened.session.container.close, []
 
@@ -239,7 +241,7 @@ class TestPools:
 
 
 class Broken(Job):
-    """A run at which this server fails."""
+    """A run at which the server fails."""
 
     async def _work(self) -> None:
         raise Bug

@@ -117,7 +117,7 @@ def zipped(**content: bytes) -> io.BytesIO:
 
 
 class Watched(io.BytesIO):
-    """A file, each read of which waits for a turn of the event loop.  ``stuck``: reads that got none."""
+    """A file that detects reads which do not wait for a turn of the event loop; `stuck` counts these."""
 
     def __init__(self, data: bytes) -> None:
         super().__init__(data)

@@ -1,4 +1,4 @@
-"""What is told of a session to who may see it without being attached."""
+"""What a caller who may see a session gets without being attached."""
 
 from __future__ import annotations
 

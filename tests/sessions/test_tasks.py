@@ -1,4 +1,4 @@
-"""Tasks and their owners, who are told of a failure."""
+"""Tasks and their owners, which are notified of failures."""
 
 from __future__ import annotations
 

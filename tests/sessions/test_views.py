@@ -1,4 +1,4 @@
-"""How long an address of a file is good: minutes, and as long as somebody with the token keeps it."""
+"""How long the URL of a file is valid: minutes, or as long as a client with the token extends it."""
 
 from __future__ import annotations
 

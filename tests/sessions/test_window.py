@@ -1,4 +1,4 @@
-"""The window follows how far away a client is, and not how slow its line is."""
+"""The window depends on a client's round-trip time, and not on its bandwidth."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ FRAME = 32 * 1024
 
 
 def flood(window: Window, *, trip: float, rate: float, seconds: float = 5.0) -> None:
-    """Output without end to a client to which bytes take ``trip`` there and back, on a line of ``rate``."""
+    """Unlimited output to a client with the round-trip time `trip` on a line with the bandwidth `rate`."""
     now, sent, acked, line = 0.0, 0, 0, 0.0
     arrivals: list[tuple[float, int]] = []
     while now < seconds:

@@ -9,7 +9,7 @@ import pytest
 
 
 def browser() -> aiohttp.ClientSession:
-    """A client that keeps cookies; addresses of this machine may have some."""
+    """A client that keeps cookies, also for IP addresses of this machine."""
     return aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True))
 
 

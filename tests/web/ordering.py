@@ -1,4 +1,4 @@
-"""What tests of runs and batches have in common: requests, answers, events, and what is left."""
+"""Helpers for tests of runs and batches: requests, answers, events, and what is left behind."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ async def ask(server: Server, method: str, path: str, **fields: Any) -> Reply:
 
 
 async def order(what: str, server: Server, headers: dict[str, str] | None = None, **fields: Any) -> Reply:
-    """A run (`run`) or a batch (`batch`) of a program in Python, where no other language is named."""
+    """Requests a run (`run`) or a batch (`batch`), in Python by default."""
     return await ask(server, "POST", f"api/{what}", json={"language": "python", **fields}, headers=headers)
 
 
 async def done(what: str, server: Server, **fields: Any) -> Any:
-    """The answer of a run or a batch that is let in."""
+    """The answer of a run or a batch that is accepted."""
     reply = await order(what, server, **fields)
     assert reply.status == 200, reply.document
     return reply.document
@@ -61,7 +61,7 @@ answer_of = functools.partial(done, "run")
 
 
 def numbers(count: int) -> str:
-    """What COUNT prints."""
+    """What the program COUNT prints."""
     return "".join(f"{i:07d}\n" for i in range(count))
 
 
@@ -82,23 +82,23 @@ async def events(answer: aiohttp.ClientResponse) -> AsyncIterator[Event]:
 
 
 def left(server: Server) -> list[Path]:
-    """What is stored of runs."""
+    """The stored files of runs."""
     folder = Path(server.environment["STATE_DIR"]) / f"{server.instance}.runs"
     return list(folder.iterdir()) if folder.exists() else []
 
 
 def slots_given(server: Server) -> int:
-    """How many requests for a session were let in, as the server's log says."""
+    """The number of requests for a session that got a slot, by the server's log."""
     return server.log.read_text().count("slot given ")
 
 
 def held(server: Server) -> int:
-    """How many sessions hold a slot: those of other tests may wait for somebody to come back."""
+    """The number of sessions with a slot; those of other tests may still wait for a client."""
     return server.stats()["queue"]["active"]
 
 
 async def idle(server: Server, besides: int = 0) -> None:
-    """Until no session holds a slot, but as many as did before the test."""
+    """Waits until no more sessions have a slot than before the test."""
     await eventually(lambda: held(server) <= besides, 20, "all slots given back")
 
 

@@ -1,4 +1,4 @@
-"""A caller of sessions over plain HTTP, as tests have it: it asks for events again and again."""
+"""A caller of sessions over plain HTTP that polls for events."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.web.ordering import Reply, ask
 
 @dataclass
 class Caller:
-    """A session over HTTP. `output`: by channel; every byte is checked to be the next one."""
+    """A session over HTTP. `output`: by channel; each byte is checked to be the next one."""
 
     server: Server
     session: str
@@ -36,7 +36,7 @@ class Caller:
         return reply.document
 
     async def poll(self, wait: int = 10) -> Reply:
-        """Asks once for what comes behind the last event, and takes it."""
+        """Requests the events after the last one once, and processes them."""
         params = {"wait": str(wait), **({"after": self.last} if self.last else {})}
         reply = await self("GET", "/events", params=params)
         if reply.status == 200:
@@ -65,7 +65,7 @@ class Caller:
                 assert reply.status == 200, reply.document
 
     async def ended(self, channel: int) -> dict[str, Any]:
-        """Until the program's `exit` has come, which is returned."""
+        """Polls until the program's `exit`, and returns it."""
         await self.until(lambda: any(one["channel"] == channel for one in self.of("exit")))
         (found,) = [one for one in self.of("exit") if one["channel"] == channel]
         return found

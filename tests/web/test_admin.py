@@ -1,4 +1,4 @@
-"""The operator's interface: for operators alone, and what it tells and does is true."""
+"""The operator's interface: only operators can use it, and its data are true."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def written(server, words: str, name: str) -> list[str]:
 
 
 class TestWhoMay:
-    """Over the table of routes: none that is added later can be forgotten."""
+    """Over the table of routes, so that later routes are included."""
 
     def test_there_are_routes(self):
         assert len(ROUTES) > 15

@@ -1,4 +1,4 @@
-"""Every JSON answer over HTTP is what its model says: no field more, none less, none of another type."""
+"""Every JSON answer over HTTP has exactly the fields and types of its model."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ANSWERED = {
 
 
 def as_declared(method: str, path: str, answer: Answer) -> None:
-    """Decoded by the model of its route and encoded again, it is the same document."""
+    """Checks that a document stays the same when it is decoded by its route's model and encoded again."""
     model = next(one.answer for one in OPERATIONS if (one.method, one.path) == (method, path))
     if answer.status >= 400 and path != "/api/ready":
         model = Problem
@@ -86,7 +86,7 @@ async def test_every_route_answers_as_its_model_says(server):
 
 
 async def _of_a_session(server) -> set[tuple[str, str]]:
-    """The routes of a session over HTTP, each asked once."""
+    """Requests each route of a session over HTTP once."""
     seen = set()
     headers = {"Content-Type": "application/json"}
 

@@ -1,4 +1,4 @@
-"""What programs make: told at once, shown without a token, and in no origin of ours."""
+"""Artifacts of programs: announced at once, shown without a token, and never in this server's origin."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Leaving and coming back: a socket's end only detaches, and what comes after begins at the next byte."""
+"""Detaching and attaching again: the loss of a socket only detaches, and output continues at the next
+byte."""
 
 from __future__ import annotations
 

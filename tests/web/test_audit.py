@@ -50,7 +50,7 @@ def exported(server: Server, *words: str) -> list[dict]:
 
 
 def of_session(server: Server, name: str) -> list[dict]:
-    """Its events, once it has ended."""
+    """The events of a session, once it has ended."""
 
     def found() -> list[dict]:
         rows = [row for row in exported(server) if row["session"] == name]
@@ -151,7 +151,7 @@ def test_refusals_are_noted_and_cannot_flood_the_log(server):
 
 
 def test_who_was_refused_is_noted_over_requests_and_sockets(server):
-    """Each by its own: behind one address nobody hides the refusals of others."""
+    """By principal, so that callers behind one address cannot hide each other's refusals."""
 
     async def use() -> None:
         async with aiohttp.ClientSession() as http:

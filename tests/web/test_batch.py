@@ -1,4 +1,4 @@
-"""Many inputs for one program: verdicts, their evidence, one compile, what no case leaves to the next."""
+"""Batches: verdicts and their evidence, one compilation, and isolation of the cases."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bodies of strangers' requests: what is read of them has a bound, and its room is given back."""
+"""Bodies of requests without a session: reading is bounded, and the memory is released."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Wanted(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Content:
-    """A body that comes in these pieces; ``then``: what happens before its last one."""
+    """A body that arrives in these pieces. `then`: called before the last one."""
 
     def __init__(self, *pieces: bytes, then: Any = None) -> None:
         self._pieces = list(pieces)
@@ -75,7 +75,7 @@ async def test_one_address_has_a_bound_and_all_together_have_one(monkeypatch):
     read = Bodies()
 
     async def beside(address: str, size: int) -> None:
-        """Another body, while that of ``a`` is being read."""
+        """Reads another body while that of `a` is being read."""
         await read.read(asked(json.dumps({"text": "x" * (size - 12)}).encode()), address, Wanted, MOST)
 
     async def first(address: str, size: int, expected: str | None) -> None:
@@ -118,7 +118,7 @@ class Parts(msgspec.Struct, forbid_unknown_fields=True):
     ids=["unknown fields", "no objects", "unknown names", "the last one"],
 )
 async def test_a_body_in_which_all_is_wrong_is_answered_shortly(body: str) -> None:
-    """Its problems are told, as many as help: all of them were ten times the body."""
+    """Only some of its problems are listed: all of them were ten times as long as the body."""
     with pytest.raises(BadMessage) as refused:
         await Bodies().read(asked(body.encode()), "a", Parts, MOST, 256 * 1024)
     assert len(refused.value.message) < 3000

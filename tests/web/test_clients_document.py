@@ -1,4 +1,4 @@
-"""What `docs/clients.md` and `docs/graders.md` tell to type works, as it stands there."""
+"""The commands in `docs/clients.md` and `docs/graders.md` work as written."""
 
 from __future__ import annotations
 

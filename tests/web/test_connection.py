@@ -1,4 +1,4 @@
-"""A connection whose one half fails does not live on with the other."""
+"""If one half of a connection fails, the other one ends as well."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.sessions.fakes import hello as hello_of
 
 
 class Transport:
-    """Tells ``gone`` of its abort."""
+    """Sets `gone` when it is aborted."""
 
     def __init__(self) -> None:
         self.gone = asyncio.Event()
@@ -41,7 +41,7 @@ class Transport:
 
 
 class Socket:
-    """Takes everything; brings nothing until its transport is gone."""
+    """Accepts all output, and receives nothing until its transport is gone."""
 
     closed = False
 
@@ -61,7 +61,7 @@ class Socket:
 
 @pytest.fixture(autouse=True)
 def known(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Everybody is somebody: the reader does not fail as well."""
+    """Makes every caller known, so that the reader does not fail as well."""
 
     async def caller(*_: object) -> Caller:
         return Caller("192.0.2.1", "somebody", who=Principal("somebody"))
@@ -87,7 +87,7 @@ async def test_a_writer_that_fails_takes_the_connection_with_it(monkeypatch):
 
 
 class Told(TcpConnection):
-    """Keeps what is sent; the session cannot be counted."""
+    """An attachment that keeps what is sent, and whose session cannot be counted."""
 
     def __init__(self, connections: TcpConnections) -> None:
         super().__init__(connections, lambda: None)
@@ -101,7 +101,7 @@ class Told(TcpConnection):
 
 
 class Attachment:
-    """As far as a connection needs one."""
+    """The interface of an attachment that a connection needs."""
 
     role = "control"
 
@@ -126,7 +126,7 @@ class Attachment:
 
 
 async def test_a_fault_while_a_session_is_handed_over_ends_the_connection():
-    """It hung: the writer waited for the end of the handshake, which the fault had left out."""
+    """Regression: the writer waited for ever for the end of the handshake."""
     parts = SimpleNamespace(settings=config.load({}))
     transport, attachment = Transport(), Attachment()
     request = SimpleNamespace(transport=transport, headers=CIMultiDict(), get=lambda _: None)

@@ -1,5 +1,7 @@
-"""What a key, a megabyte and a run cost, by counts: no clock has a part in it, so that a busy machine changes
-little.  Each ceiling is about twice of what was seen; who goes beyond it has made something much worse."""
+"""The costs of a key, a megabyte and a run as counts, which do not depend on the clock or on load.
+
+Each bound is about twice the measured value; exceeding it means a large regression.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,7 @@ FLOOD = f"head -c {MEGABYTES}000000 /dev/zero | tr '\\0' a"
 
 
 class Costs:
-    """Of the server, the agent of a client's session, and what the client was sent."""
+    """Counts of the server, of a session's agent, and of what the client was sent."""
 
     def __init__(self, server: Server, client: Client) -> None:
         assert client.opened is not None
@@ -50,7 +52,7 @@ class Costs:
 
     @contextlib.contextmanager
     def each(self, count: int) -> Iterator[dict[str, float]]:
-        """By name, for each of ``count``; filled at the end."""
+        """Counts by name, divided by `count`; filled at the end of the block."""
         before = self._now()
         yield self.all
         after = self._now()
@@ -73,7 +75,7 @@ def _counted(pid: int, file: str, *names: str) -> float:
 
 
 def _faults(agent: int) -> float:
-    """Of all that ever ran in the container: pages that were copied, or that somebody looked at first."""
+    """Page faults of all processes that ever ran in the container."""
     folder = Path(f"/proc/{agent}/root/sys/fs/cgroup")
     file = next(one for one in (folder / "memory.stat", folder / "memory/memory.stat") if one.exists())
     return float(dict(line.split() for line in file.read_text().splitlines())["pgfault"])

@@ -1,4 +1,4 @@
-"""What is counted as a program's CPU time: all that it used, by whatever process and however that ended."""
+"""A program's CPU time includes all of its processes, however they end."""
 
 from __future__ import annotations
 

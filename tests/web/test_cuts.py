@@ -1,4 +1,5 @@
-"""Cut hundreds of times at any byte, in both directions, delayed and split: every byte once."""
+"""Hundreds of lost connections at any byte, in both directions, delayed and split: every byte arrives
+once."""
 
 from __future__ import annotations
 
@@ -22,7 +23,7 @@ def cutting(server):
 
 
 async def arrive(server, balance: Balance, seed: int, proxy: Proxy) -> Visitor:
-    """A visitor whose session was opened over a calm line; from then on it goes through the proxy."""
+    """A visitor whose session was opened without the proxy, and then uses it."""
     visitor = Visitor(server.url, balance, random.Random(seed))
     assert await visitor.open()
     visitor.url = f"http://127.0.0.1:{proxy.listen}/"

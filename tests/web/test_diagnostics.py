@@ -138,7 +138,7 @@ async def test_what_a_program_wanted_that_is_not_here_is_told_with_its_end(serve
 
 
 async def test_a_file_is_found_in_its_folder(server):
-    """The compiler was told another way to it."""
+    """The compiler was given another path to it."""
     files = (m.File("lib/part.h", b"int f( {\n"),)
     async with session(server, "c", files=files) as client:
         await client.send(m.Run(1, "pipe", (m.File("main.c", b'#include "lib/../lib/part.h"\n'),), "main.c"))

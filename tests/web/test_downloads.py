@@ -1,4 +1,4 @@
-"""An answer that has begun is whole, or it breaks off: nothing else ever follows it."""
+"""A response that has begun is complete or aborted; nothing else ever follows it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ WRITE = f"import random; open('big.html', 'wb').write(random.Random(1).randbytes
 
 
 async def begun(client, server, path: str, header: str = ""):
-    """(reader, writer, head) of a download of which a little has been read."""
+    """Returns (reader, writer, head) of a download of which a little has been read."""
     parts = urlsplit(server.url)
     reader, writer = await asyncio.open_connection(parts.hostname, parts.port, limit=65536)
     token = client.opened.token
@@ -69,7 +69,7 @@ CHANGES = {
 
 @contextlib.asynccontextmanager
 async def in_the_middle(client, server, what: str):
-    """(reader, head, what was read): of a download that has begun, and that nobody reads for now."""
+    """Returns (reader, head, what was read) of a download that has begun and is not being read."""
     assert (await client.result(1, WRITE)).exit.code == 0
     path = PATHS[what].format(one=client.opened.session, url=(await client.message(m.Artifact)).url)
     reader, writer, head = await begun(client, server, path, HEADERS.get(what, ""))

@@ -1,4 +1,4 @@
-"""Events of work as a stream, and which pages may read it: in this process, without an engine."""
+"""Events of runs as a stream, and which origins may read it: in this process, without an engine."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SETTINGS = config.load({"ALLOWED_ORIGINS": FRIEND})
 
 
 class Told(Work):
-    """Work whose records a test writes."""
+    """A run whose records the test writes."""
 
     place = "runs"
 
@@ -43,7 +43,7 @@ class Told(Work):
         pass
 
     def say(self, text: str) -> int:
-        """Its id."""
+        """Writes a record; returns its id."""
         self.spool.append(text)
         self._tell()
         return self.spool.size
@@ -92,7 +92,7 @@ async def client(work) -> AsyncIterator[TestClient]:
 
 
 async def lines(answer: aiohttp.ClientResponse, until: str = "") -> list[str]:
-    """What comes until such a line, or the end."""
+    """The lines up to one that matches, or to the end."""
     got = []
     async with asyncio.timeout(20):
         async for raw in answer.content:

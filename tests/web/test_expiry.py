@@ -1,4 +1,4 @@
-"""How a session comes to its end by time: told before, its files offered, and its container gone."""
+"""The expiry of sessions: warned before, files offered for download, container removed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.harness import eventually, running_server, session, workspace
 
 @pytest.fixture(scope="module")
 def hurried(tmp_path_factory):
-    """A server whose sessions live a few seconds; sessions end one after the other as tests wish."""
+    """A server whose sessions live a few seconds."""
     with running_server(
         tmp_path_factory.mktemp("hurried"),
         LANGUAGES="python",

@@ -1,7 +1,7 @@
-"""A client far away: its line is full, and Ctrl-C leaves no more to come than was on its way.
+"""A distant client: its line is filled, and after a Ctrl-C only what was under way still arrives.
 
-What is counted is bytes, so that it is the same on a busy machine; and it is so far away that a busy machine,
-too, has output enough for the line.
+Bytes are counted instead of times, so that the load of the machine does not matter. The distance is so large
+that even a busy machine has enough output for the line.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The server fails at a live session, with a real container: its client comes back to all of it."""
+"""The server fails at a live session with a real container: its client reconnects and loses nothing."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ async def test_a_fault_costs_a_client_a_reconnect_and_nothing_else(tmp_path: Pat
 
 @pytest.fixture
 async def serving(tmp_path: Path):
-    """(server, its registry), in this process; bash is ready."""
+    """Yields (server, its registry), in this process; Bash is ready."""
     settings = config.load(
         {
             "PORT": "0",
@@ -162,7 +162,7 @@ BEFORE = {
 
 @pytest.mark.parametrize("what", BEFORE)
 async def test_a_fault_before_anything_is_read_is_told_and_leaves_no_task(serving, monkeypatch, caplog, what):
-    """The fixture looks for the tasks."""
+    """The fixture checks that no task is left."""
     server, _ = serving
     kind, name, code = BEFORE[what]
     once(monkeypatch, kind, name)
@@ -178,7 +178,7 @@ async def test_a_fault_before_anything_is_read_is_told_and_leaves_no_task(servin
 
 @pytest.mark.parametrize(("path", "name"), [("api/sessions/x/files", "find"), ("api/ready", "ready")])
 async def test_a_fault_at_a_request_is_an_error_as_any(serving, monkeypatch, caplog, path, name):
-    """aiohttp would answer with a text of its own, which no client of ours reads."""
+    """aiohttp's own answer would be text, which clients of this server do not read."""
     server, registry = serving
     once(monkeypatch, type(registry) if name != "ready" else type(server.parts.catalog), name)
     async with aiohttp.ClientSession(server.url, headers={"Authorization": "Bearer x"}) as http:
@@ -247,7 +247,7 @@ JOBS = {
 
 
 async def test_a_fault_at_each_of_the_servers_own_jobs(tmp_path: Path, monkeypatch, caplog):
-    """It is told with its owner, the job begins again, no client notices, and all is given back."""
+    """It is logged with its owner, the job starts again, no client notices, and everything is released."""
     before = len(os.listdir("/proc/self/fd"))
     monkeypatch.setattr(tasks, "AGAIN_SECONDS", 0.1)
     monkeypatch.setattr(arrival, "RETRY_SECONDS", 0.1)

@@ -1,4 +1,4 @@
-"""The workspace over HTTP, as a user and a hostile program beside it see it."""
+"""The workspace over HTTP, with a hostile program in it."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ async def test_bounds_and_bad_requests_are_told(server):
 
 
 async def test_a_file_of_several_megabytes_comes_by_itself_or_in_an_archive(server):
-    """As libraries are; what a message may carry is another bound."""
+    """Such as a library's; the bound of messages is another one."""
     large = secrets.token_bytes(3 << 20)
     async with session(server) as client:
         rest = Rest(server.url, client.opened)

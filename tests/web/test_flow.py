@@ -1,4 +1,4 @@
-"""Flow control end to end: who reads slowly holds up nobody and nothing but itself."""
+"""Flow control end to end: a slow reader delays only itself."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ECHO = "import os,tty\ntty.setraw(0)\nos.write(1,b'!')\nwhile True: os.write(1,o
 
 
 def resident(pid: int) -> int:
-    """Bytes of a process's resident memory."""
+    """Resident memory of a process in bytes."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmRSS:"):
             return int(line.split()[1]) * 1024
@@ -29,7 +29,7 @@ def resident(pid: int) -> int:
 
 
 async def beside_echoes(client: Client, flood: Client, count: int) -> list[int]:
-    """How many bytes of the flood came while each of so many keys waited for its echo."""
+    """How many bytes of the flood arrived while each of several keys waited for its echo."""
     found = []
     for _ in range(count):
         before, flooded = client.channel(1).end, flood.channel(1).end
@@ -110,7 +110,7 @@ async def test_a_socket_that_is_not_read_at_all_stops_the_program_not_the_server
 
 
 class Screen:
-    """What a terminal shows."""
+    """The contents of a terminal's screen."""
 
     _UNKNOWN = re.compile(rb"\x1b\[[>?][0-9;]*m")  # xterm's key modifiers, which pyte takes for colours
 
@@ -176,7 +176,7 @@ async def test_a_full_screen_program_is_right_again_after_an_overflow(server):
 
 
 async def test_programs_that_are_forgotten_are_forgotten_by_the_server_too(server):
-    """The agent makes room for a run that then cannot begin: its error tells as well what it forgot."""
+    """The agent drops programs for a run that then cannot begin; its error lists what it dropped."""
     async with session(server, "bash") as client:
         await client.result(0, "head -c 300000 /dev/zero", entry="main.sh")
         before = resident(server.process.pid)
@@ -192,7 +192,7 @@ async def test_programs_that_are_forgotten_are_forgotten_by_the_server_too(serve
 
 
 async def test_a_client_far_away_is_sent_more_ahead(server):
-    """Each frame is acknowledged a while after it came, as over a long line."""
+    """Each frame is acknowledged after a delay, as over a long line."""
     async with session(server) as client:
         client.acks, client.keep = False, False
         acked, ahead, acks = 0, 0, []

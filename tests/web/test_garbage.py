@@ -1,5 +1,5 @@
-"""What a connection had is free when it ends: a crowd's leftovers would be looked through by the garbage
-collector, which stops the loop for all meanwhile (a hundred milliseconds were seen)."""
+"""Objects of a connection are freed when it ends, without the garbage collector, which would block the event
+loop for a hundred milliseconds after a crowd."""
 
 from __future__ import annotations
 

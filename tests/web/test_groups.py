@@ -1,4 +1,4 @@
-"""Groups as their users have them: sessions that talk with each other, and with nobody else."""
+"""Groups from their users' view: sessions that reach each other, and nothing else."""
 
 from __future__ import annotations
 
@@ -73,19 +73,19 @@ def whole_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture
 async def grouped(whole_server: Server) -> AsyncIterator[Server]:
-    """A server that is empty again when the next test begins."""
+    """A server that is empty again for the next test."""
     yield whole_server
     await eventually(lambda: whole_server.stats()["queue"]["active"] == 0, 15, "all slots given back")
     await gone(whole_server)
 
 
 def place(opened: m.Opened) -> dict[str, str]:
-    """What another needs to join it."""
+    """What another session needs to join it."""
     return {"network": "group", "group": opened.group, "group_token": opened.group_token}
 
 
 async def refused(server: Server, code: str, **wish: str) -> tuple[str, int | None]:
-    """(its words, how it was closed) of an `open` that must not succeed."""
+    """Returns (message, close code) of an `open` that must fail."""
     async with connect(server.url) as one:
         await one.send(m.Open("python", one.client, **wish))
         error = await one.error(code)
@@ -195,7 +195,7 @@ class TestDoor:
                 await one.error("unsupported")
 
     async def test_nobody_else_is_reached(self, grouped):
-        """A scan from a session: the host's services hear nothing, another group's neither."""
+        """Scans from a session: neither services of the host nor another group receive anything."""
         async with session(grouped, network="group") as alice, session(grouped, network="group") as mallory:
             await alice.run(1, PYTHON_SERVER)
             await alice.until(1, "listening")
@@ -232,7 +232,7 @@ print("sent")
 
 
 async def test_members_do_not_fill_the_hosts_table_of_connections(grouped):
-    """20,000 pairs of ports would be as many lines there."""
+    """20,000 pairs of ports would be as many entries."""
     count = Path("/proc/sys/net/netfilter/nf_conntrack_count")
     async with (
         session(grouped, network="group") as alice,

@@ -1,4 +1,4 @@
-"""Whose request it is: headers that a client can write itself change nothing."""
+"""Headers that a client can write itself do not change its identity."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_a_dot_at_the_end_is_no_other_name(host, allowed):
 )
 @pytest.mark.parametrize("said", ["http", "\udcff"])
 def test_an_origin_of_any_bytes_is_not_the_own_one(origin: str, said: str) -> None:
-    """As aiohttp gives a header that is not UTF-8: with lone surrogates."""
+    """aiohttp gives a header that is not UTF-8 with lone surrogates."""
     transport = SimpleNamespace(get_extra_info={"peername": ("127.0.0.1", 1)}.get)
     headers = CIMultiDict({"Host": "127.0.0.1:1", "Origin": origin, "X-Forwarded-Proto": said})
     request = SimpleNamespace(transport=transport, headers=headers, scheme="http", method="GET")

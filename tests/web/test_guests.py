@@ -32,7 +32,7 @@ def server(tmp_path_factory) -> Iterator[Server]:
 async def asked(
     server: Server, owner: Client, method: str = "GET", path: str = "", token: str = "", **body: Any
 ):
-    """(status, document) of a request for the session's tokens."""
+    """Returns (status, document) of a request for the session's tokens."""
     headers = {"Authorization": f"Bearer {token or owner.opened.token}"}
     address = f"{server.url}api/sessions/{owner.opened.session}/tokens{path}"
     async with aiohttp.ClientSession() as http:
@@ -57,7 +57,7 @@ def heard(client: Client, kind: type) -> list[Any]:
 
 
 async def hears(client: Client, kind: type, condition=lambda _: True) -> Any:
-    """Waits for a message; the first that is so."""
+    """Waits for the first message that matches."""
 
     def found() -> Any:
         return next((each for each in heard(client, kind) if condition(each)), None)
@@ -66,13 +66,13 @@ async def hears(client: Client, kind: type, condition=lambda _: True) -> Any:
 
 
 async def refused(client: Client) -> str:
-    """The code of the last error before the close, and the close's."""
+    """Returns the code of the last error, and the close code."""
     code = await client.closed(15)
     return f"{heard(client, m.ErrorMessage)[-1].code} {code}"
 
 
 async def back(owner: Client) -> None:
-    """The owner takes the control back, to end the session by it."""
+    """Takes the control back as the owner, to end the session with it."""
     await owner.send(m.Take())
     await eventually(
         lambda: (heard(owner, m.Role) or [m.Role("control", {})])[-1].role == "control", 15, "control"

@@ -1,4 +1,4 @@
-"""A project for all sessions of a room and the files of all, over HTTP: who may, what users are told."""
+"""Handing out and collecting files over HTTP: permissions, and what users are told."""
 
 from __future__ import annotations
 

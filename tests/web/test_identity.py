@@ -1,4 +1,4 @@
-"""A server that needs a credential: who gets in, by which one, and who does not."""
+"""A server that requires a credential: which ones are accepted and refused."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def bearer(text: str) -> dict[str, str]:
 
 
 async def asked(server: Server, path: str, method: str = "GET", *, peer: str = "127.0.0.1", **fields):
-    """(status, document or None)."""
+    """Returns (status, document or None)."""
     connector = aiohttp.TCPConnector(local_addr=(peer, 0))
     async with aiohttp.ClientSession(connector=connector) as http:
         async with http.request(method, server.url + path, **fields) as answer:
@@ -50,7 +50,7 @@ async def asked(server: Server, path: str, method: str = "GET", *, peer: str = "
 
 
 async def opened(server: Server, **fields) -> str:
-    """ "opened", or the code of the refusal and of the close."""
+    """Returns "opened", or the codes of the error and of the close."""
     async with connect(server.url, **fields) as one:
         await one.send(m.Open("bash", one.client))
 

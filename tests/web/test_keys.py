@@ -29,7 +29,7 @@ def server(tmp_path_factory) -> Iterator[Server]:
 
 
 def keys(server: Server, *words: str, code: int = 0) -> str:
-    """What `coderunner keys` says."""
+    """Runs `coderunner keys`; returns its output."""
     done = subprocess.run(
         [sys.executable, "-m", "coderunner", "--env-file", "/dev/null", "keys", *words],
         env={**os.environ, "PYTHONPATH": str(ROOT / "server"), **server.environment},

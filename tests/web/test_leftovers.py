@@ -1,4 +1,4 @@
-"""Sockets whose last answer has not been read: each is kept for its time, within a bound."""
+"""Sockets with an unread last answer are kept for a limited time and in a limited number."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def kept() -> Iterator[Leftovers]:
 
 @contextlib.contextmanager
 def answered(kept: Leftovers, text: bytes = b"answer", unread: bytes = b"") -> Iterator[socket.socket]:
-    """A peer whose connection was answered, kept and closed, with this of its own unread."""
+    """A peer whose connection was answered, kept and closed, with this input unread by the server."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         peer = socket.create_connection(listening.getsockname())
         ours, _ = listening.accept()

@@ -1,4 +1,4 @@
-"""Where the server listens: held before it is open, and by one server alone."""
+"""The listening address: bound before it is open, and by one server only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an operator finds in the log of a real server, and what never stands there."""
+"""What the log of a real server contains, and what it must never contain."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def said(server: Server, text: str) -> list[dict]:
 
 
 async def use(server: Server) -> str:
-    """A session in which a secret is typed, stored and printed; its token."""
+    """Opens a session in which a secret is typed, stored and printed; returns its token."""
     async with session(server, "bash") as client:
         token = client.opened.token
         program = f"echo {SECRET} | tee secret.txt; read line; echo {SECRET}$line"
@@ -121,7 +121,7 @@ def test_who_came_from_where_and_for_how_long(tmp_path):
 
 
 def test_a_run_over_http_is_whose_it_was(tmp_path):
-    """Its session's lines and that of its end can be joined to the proxy's line about the request."""
+    """Lines about its session and its end can be joined with the proxy's line about the request."""
     request = "0123456789abcdef" * 2
     settings = {"LANGUAGES": "bash", "WARM_MAX": "1", "LOG_FORMAT": "json", "TRUSTED_PROXIES": "127.0.0.1"}
     with running_server(tmp_path, ready=("bash",), **settings) as server:
@@ -143,7 +143,7 @@ def test_a_run_over_http_is_whose_it_was(tmp_path):
 
 
 def test_an_address_that_opens_a_file_stands_in_no_line(tmp_path):
-    """Whatever goes wrong with it: the leave in it, as it is or in another writing, is in no line."""
+    """The capability is in no line, whatever fails and in whatever encoding it is requested."""
     settings = {"LANGUAGES": "python", "WARM_MAX": "1", "LOG_FORMAT": "json", "LOG_LEVEL": "debug"}
     with running_server(tmp_path, ready=("python",), **settings) as server:
 
@@ -171,7 +171,7 @@ def test_an_address_that_opens_a_file_stands_in_no_line(tmp_path):
 
 
 def attempts(url: str) -> list[tuple[str, str, dict[str, str]]]:
-    """Requests that succeed and that go wrong in all ways."""
+    """Requests that succeed, and that fail in all ways."""
     view, name, leave, path = url.split("/")
     encoded = "".join(f"%{ord(one):02x}" for one in leave)
     return [
@@ -190,7 +190,7 @@ def attempts(url: str) -> list[tuple[str, str, dict[str, str]]]:
 
 
 def ask_raw(base: str, method: str, path: str, headers: dict[str, str]) -> int:
-    """The status, without a library that mends anything first."""
+    """Returns the status of a request that no library normalises."""
     parts = urllib.parse.urlsplit(base)
     lines = {"Host": parts.netloc, "Connection": "close", **headers}
     head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())

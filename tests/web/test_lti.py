@@ -1,4 +1,4 @@
-"""Launches from a learning platform with LTI 1.3, as a browser does them."""
+"""Launches from a learning platform with LTI 1.3, as a browser makes them."""
 
 from __future__ import annotations
 
@@ -45,7 +45,8 @@ def place(tmp_path_factory) -> Iterator[Place]:
 
 
 async def begun(http: aiohttp.ClientSession, place: Place, **changed: str) -> dict[str, str]:
-    """The platform's page sends the browser here, and it is sent back: the query at the platform."""
+    """Initiates a login as the platform's page does; returns the query with which the browser is redirected
+    to the platform."""
     asked = {
         "iss": place.platform.url, "login_hint": "42", "lti_message_hint": "9", "client_id": CLIENT,
         "target_link_uri": place.server.url, "lti_deployment_id": "1", **changed,
@@ -58,7 +59,7 @@ async def begun(http: aiohttp.ClientSession, place: Place, **changed: str) -> di
 
 
 async def posted(http: aiohttp.ClientSession, place: Place, state: str, token: str) -> str:
-    """The platform's page posts the token; where the browser is sent."""
+    """Posts the token as the platform's page does; returns where the browser is redirected."""
     headers = {"Origin": place.platform.url, "Sec-Fetch-Site": "cross-site"}
     async with http.post(
         place.server.url + "auth/lti/launch", data={"state": state, "id_token": token}, headers=headers,

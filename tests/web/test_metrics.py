@@ -1,4 +1,4 @@
-"""`GET /metrics`: for the operator alone, and true."""
+"""`GET /metrics`: only for the operator, and with true values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names that programs ask for without any network: their own, and localhost at all its addresses."""
+"""Host names that programs look up without a network: their own, and localhost with all its addresses."""
 
 from __future__ import annotations
 

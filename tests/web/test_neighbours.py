@@ -1,4 +1,4 @@
-"""Programs of one session share a user: one may write where another reads, and harms nobody's truth by it."""
+"""Programs of one session share a user, so one may write to another's files; reported results stay true."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever a stranger writes into an address or a header: no route of the server fails."""
+"""No route of the server fails with an internal error, whatever addresses and headers a client sends."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ METHODS = b"GET HEAD POST PUT PATCH DELETE OPTIONS TRACE CONNECT gEt \xff".split
 
 @pytest.fixture(scope="module")
 def target(tmp_path_factory: pytest.TempPathFactory):
-    """Behind a proxy, so that what a proxy says is read as well."""
+    """A server behind a proxy, so that forwarded headers are read as well."""
     folder = tmp_path_factory.mktemp("no-fault")
     settings = {"LANGUAGES": "bash", "WARM_MAX": "1", "TRUSTED_PROXIES": "127.0.0.1", "LOG_LEVEL": "debug"}
     with running_server(folder, ready=("bash",), **settings) as server:
@@ -61,14 +61,14 @@ def target(tmp_path_factory: pytest.TempPathFactory):
 
 
 def routes() -> list[bytes]:
-    """Of the table, so that none is forgotten; what is variable in them is filled in."""
+    """All routes of the table, with values for their variables."""
     found = [operation.path for operation in OPERATIONS]
     filled = {re.sub(r"\{[^}]*\}", "x", one).encode() for one in found}
     return sorted(filled | {b"/static/index.html", b"/nowhere"})
 
 
 async def ask(server: Server, data: bytes) -> bytes:
-    """The first line of the answer; empty where the server hangs up."""
+    """Returns the first line of the answer; empty if the server closes the connection."""
     parts = urlsplit(server.url)
     reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
     try:
@@ -107,7 +107,7 @@ def cases(server: Server) -> list[bytes]:
 
 
 async def test_no_address_and_no_header_is_a_fault_of_ours(target: Server) -> None:
-    """Addresses of many clients, as their rate is bounded."""
+    """From addresses of many clients, as the rate of one is limited."""
     everything = cases(target)
     turn, seen = asyncio.Semaphore(48), {}
 

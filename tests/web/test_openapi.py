@@ -1,4 +1,4 @@
-"""The OpenAPI document says what the routes are, and what they answer."""
+"""The OpenAPI document agrees with the routes and their answers."""
 
 from __future__ import annotations
 

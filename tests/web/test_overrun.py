@@ -1,4 +1,5 @@
-"""A terminal that ran on while nobody was there, for longer than its journal: a gap tells what is gone."""
+"""A terminal whose program printed more than the journal while no client was attached: a gap names what is
+lost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page's document: the bundle's where it is of these sources, else the one that names them."""
+"""The page's document: that of the bundle if it is up to date, otherwise the one that loads the sources."""
 
 from __future__ import annotations
 

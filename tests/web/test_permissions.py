@@ -1,4 +1,4 @@
-"""What a program took away of the workspace's permissions is no hindrance to its owner."""
+"""Permissions that a program has removed in the workspace do not hinder its owner."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ async def test_a_compiler_that_locks_the_workspace(server):
 
 
 async def test_what_is_in_the_way_of_a_folder_is_put_beside(server):
-    """Without the folder neither a program nor a shell starts, with which one could remove what is there."""
+    """Without the folder neither a program nor a shell would start with which it could be removed."""
     spoil = (
         "import os, shutil\nfor name in ('.tmp', '.build'): shutil.rmtree(name, ignore_errors=True)\n"
         "open('.tmp', 'w').write('mine')\nos.symlink('/nowhere', '.build')"
@@ -94,7 +94,7 @@ async def test_what_cannot_be_put_beside_is_named(server):
 
 
 async def test_what_compilers_and_services_keep_is_theirs_again(server):
-    """Go's compiler has its cache in one of them, the databases have their sockets in the other."""
+    """One folder has the cache of Go's compiler, the other the sockets of databases."""
     lock = (
         "import os\nfor name in ('.cache', '.service'):\n"
         "    os.makedirs(f'{name}/kept', exist_ok=True)\n    os.symlink('/', f'{name}/link')\n"

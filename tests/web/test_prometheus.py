@@ -1,4 +1,4 @@
-"""A real Prometheus scrapes a real server: its rules, and what the dashboard asks, give answers."""
+"""A real Prometheus scrapes a real server: the rules and the dashboard's queries return results."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def server(tmp_path):
 
 @pytest.fixture
 def prometheus(server, tmp_path):
-    """The address of one that scrapes the server each second; what it says is printed if a test fails."""
+    """The URL of a Prometheus that scrapes the server each second. Its output is printed if a test fails."""
     (tmp_path / "key").write_text(KEY)
     config = {
         "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
@@ -61,13 +61,13 @@ def prometheus(server, tmp_path):
 
 
 class Asked:
-    """Prometheus' own interface."""
+    """Prometheus' HTTP interface."""
 
     def __init__(self, http: aiohttp.ClientSession) -> None:
         self._http = http
 
     async def __call__(self, path: str, **query: str) -> dict:
-        """Its answer; an empty one while it does not listen yet."""
+        """The result of a query; empty while it does not listen yet."""
         try:
             async with self._http.get(f"api/v1/{path}", params=query) as answer:
                 return await answer.json() if answer.content_type == "application/json" else {}
@@ -75,13 +75,13 @@ class Asked:
             return {}
 
     async def value(self, expression: str) -> float:
-        """Of its first series; 0 without one."""
+        """The value of the first series; 0 without one."""
         answer = await self("query", query=expression)
         result = answer["data"]["result"] if answer.get("status") == "success" else []
         return float(result[0]["value"][1]) if result else 0.0
 
     async def rules(self) -> list[dict]:
-        """All of them; none until each was evaluated once."""
+        """All rules; none until each was evaluated once."""
         answer = await self("rules")
         found = [rule for group in answer["data"]["groups"] for rule in group["rules"]] if answer else []
         return found if all(rule["health"] != "unknown" for rule in found) else []

@@ -1,4 +1,5 @@
-"""The protocol's edges: handshake, wrong frames, hostile clients.  The server lives on through all of it."""
+"""The protocol's edge cases: handshake, invalid frames, hostile clients. The server continues through all of
+them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Quotas on a real server: what is refused, what is told, and what a restart gives back (nothing)."""
+"""Quotas on a real server: refusals, messages, and that a restart resets nothing."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def post(server: Server, address: str, source: str, **headers: str) -> tuple[int
 
 
 def use_up(server: Server, address: str) -> tuple[dict, dict[str, str]]:
-    """Runs programs until one is refused; it may be the next minute once."""
+    """Runs programs until one is refused; starts again once if a minute ends meanwhile."""
     for _ in range(100):
         status, document, headers = post(server, address, "echo hello")
         if document.get("code") == "too_many_sessions":

@@ -1,4 +1,4 @@
-"""The server may die: its containers live on, the next server adopts them, clients go on."""
+"""If the server ends, its containers continue, the next server adopts them, and clients reconnect."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ async def test_a_session_that_is_paused_when_the_server_dies_goes_on(tmp_path):
 
 
 async def test_nobody_waits_for_a_container_that_says_nothing(tmp_path):
-    """One that is just being made or ended, for example. Who asks for its session is told to come again."""
+    """Such as one that is just being made or removed. Clients of its session are told to try again."""
     with running_server(tmp_path, **SETTINGS) as server:
         async with session(server, keep=True) as silent, session(server, keep=True) as client:
             name = f"coderunner-{silent.opened.session}"
@@ -153,7 +153,7 @@ async def test_another_instances_containers_are_never_touched(tmp_path):
 
 
 def coderunner(server: Server, *words: str) -> subprocess.CompletedProcess[str]:
-    """The command in the environment of this server; standard error is in its output."""
+    """Runs the command in this server's environment; its output includes standard error."""
     return subprocess.run(
         [sys.executable, "-m", "coderunner", "--env-file", "/dev/null", *words],
         env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT / "server"), **server.environment},
@@ -162,7 +162,7 @@ def coderunner(server: Server, *words: str) -> subprocess.CompletedProcess[str]:
 
 
 def created(container: str, **labels: str) -> None:
-    """A container that looks like one of ours, of an image that is there."""
+    """A container that looks like one of this server's, from an existing image."""
     image = docker("images", "-q", "--filter", "label=type=coderunner-image").split()[0]
     words = [f"--label={name.replace('_', '.')}={value}" for name, value in labels.items()]
     docker("create", "--name", container, "--label", "type=coderunner-session", *words, image, "true")
@@ -200,7 +200,7 @@ async def test_a_lost_key_is_told_and_removes_only_what_no_server_has(tmp_path):
 
 @pytest.mark.parametrize("port", ["the same", "another"])
 async def test_a_server_of_the_same_name_elsewhere_touches_nothing(tmp_path, port):
-    """As two checkouts with one INSTANCE_NAME: each has a key of its own."""
+    """Such as two checkouts with the same INSTANCE_NAME, each with its own key."""
     with running_server(tmp_path, **SETTINGS) as server:
         async with session(server) as client:
             await client.run(1, COUNT.format(n=400, pause=0.005))
@@ -221,7 +221,7 @@ async def test_a_server_of_the_same_name_elsewhere_touches_nothing(tmp_path, por
 
 
 async def test_a_copy_of_the_folder_is_no_second_server(tmp_path):
-    """The lock is another file, and the key the same: each would adopt the other's sessions."""
+    """The lock is another file, but the key is the same, so each would adopt the other's sessions."""
     with running_server(tmp_path, **SETTINGS) as server:
         async with session(server) as client:
             copy = tmp_path / "copy"
@@ -242,7 +242,7 @@ async def test_a_copy_of_the_folder_is_no_second_server(tmp_path):
 
 
 async def test_what_a_server_has_that_stands_still_is_not_lost(tmp_path):
-    """It answers nobody for as long as it is stopped, and it lives."""
+    """A stopped server answers nobody, but is still alive."""
     with running_server(tmp_path, **SETTINGS) as server:
         async with session(server) as client:
             theirs = set(server.containers())
@@ -260,7 +260,7 @@ async def test_what_a_server_has_that_stands_still_is_not_lost(tmp_path):
 
 
 async def test_the_sweep_leaves_what_another_key_made(tmp_path):
-    """Also where the other server began later, and with nothing."""
+    """Also if the other server started later, without sessions."""
     with running_server(tmp_path, **SWEPT) as server:
         mine, others = f"{server.instance}-mine", f"{server.instance}-others"
         label = {"coderunner_instance": server.instance, "coderunner_session": "lost"}
@@ -284,7 +284,7 @@ async def test_the_sweep_leaves_what_another_key_made(tmp_path):
 
 @pytest.mark.long
 async def test_what_was_made_before_there_were_fingerprints_is_judged_by_its_seal(tmp_path, monkeypatch):
-    """A server of before is one whose labels name no owner."""
+    """Containers of an old server have no owner label."""
     hook = tmp_path / "before"
     hook.mkdir()
     (hook / "sitecustomize.py").write_text(
@@ -402,7 +402,7 @@ async def test_an_open_repeated_across_a_restart_is_the_same_session(tmp_path):
 
 
 def next_beside(server: Server, folder: Path, *words: str, **settings: str) -> subprocess.CompletedProcess:
-    """`serve --replace` as `systemctl reload` runs it."""
+    """Runs `serve --replace` as `systemctl reload` does."""
     environment = {**server.environment, "PORT": server.url.rsplit(":", 1)[1].strip("/"), **settings}
     with (folder / "next.log").open("a") as sink:
         return subprocess.run(
@@ -440,7 +440,7 @@ async def test_the_next_server_takes_the_place_of_the_one_that_runs(tmp_path):
 
 
 def test_a_process_that_does_not_hold_the_lock_is_left_alone(tmp_path):
-    """A number in the lock's file that is another process here, as of a server in a container."""
+    """The number in the lock file may be another process here, such as that of a server in a container."""
     with running_server(tmp_path, **SETTINGS) as server, subprocess.Popen(["sleep", "60"]) as stranger:
         lock = lock_of(Path(server.environment["STATE_DIR"]), server.instance)
         lock.write_text(f"{stranger.pid}\n")

@@ -36,7 +36,7 @@ def server(tmp_path_factory) -> Iterator[Server]:
 
 
 def who(subject: str, *rooms: str, role: str = "user", **more: Any) -> dict[str, str]:
-    """The header of a principal's token."""
+    """The header with a principal's token."""
     claims = {
         "iss": "https://school.example", "aud": "coderunner", "sub": subject, "exp": time.time() + 3600,
         "name": subject.title(), "roles": [role], "rooms": list(rooms), **more,
@@ -53,7 +53,7 @@ def tina() -> dict[str, str]:
 
 @asynccontextmanager
 async def watching(server: Server, opened: m.Opened, headers: dict[str, str], **fields: Any):
-    """A socket that attaches by the credential alone."""
+    """A socket that attaches with the credential only."""
     async with attach(server, replace(opened, token=None), headers=headers, patient=False, **fields) as one:
         yield one
 

@@ -1,4 +1,4 @@
-"""Running programs over the wire: what a user sees of output, input, control and endings."""
+"""Running programs over the WebSocket: output, input, control and endings."""
 
 from __future__ import annotations
 

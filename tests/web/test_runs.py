@@ -1,4 +1,4 @@
-"""Programs run over plain HTTP: what comes back, what is refused, who may cancel, what is kept."""
+"""Runs over plain HTTP: results, refusals, cancelling, and what is kept."""
 
 from __future__ import annotations
 
@@ -186,7 +186,7 @@ async def test_a_stream_that_had_begun_when_its_run_was_refused_says_so(tmp_path
 
 @pytest.mark.long
 async def test_programs_one_after_another_are_not_refused(tmp_path):
-    """Their containers take longer to be removed than the next program to be sent."""
+    """Removing their containers takes longer than sending the next program."""
     with running_server(tmp_path, **{**SETTINGS, "SESSIONS_PER_ADDRESS": "1"}) as one:
         replies = [await run(one, source="print(1)") for _ in range(8)]
         assert [reply.status for reply in replies] == [200] * 8, replies[-1].document
@@ -379,7 +379,7 @@ async def test_answers_have_a_bound(tmp_path):
 
 
 def test_an_answer_is_told_in_pieces_and_is_the_same_as_at_once():
-    """Characters cut between two records, and bytes that are no text, in both phases."""
+    """Characters that are split between two records, and bytes that are not text, in both phases."""
     text = 'a\u00e9\n"\\'
     parts = [(1, text.encode()[:2]), (1, text.encode()[2:]), (2, b"\xff\xfe"), (1, b"x" * 40), (2, b"yz")]
     frames, at = [], 0
@@ -406,7 +406,7 @@ def test_an_answer_is_told_in_pieces_and_is_the_same_as_at_once():
 
 
 async def test_what_a_run_was_given_is_not_kept_beyond_its_end(server: Server):
-    """In memory nor on the disk: thousands of answers are kept for ten minutes."""
+    """Neither in memory nor on the disk: thousands of answers are kept for ten minutes."""
     source = "print(1)#" + "x" * 900_000
     reply = await run(server, {"Idempotency-Key": str(uuid.uuid4())}, source=source)
     folder = next(server.log.parent.rglob(reply.document["id"]))

@@ -1,4 +1,4 @@
-"""Programs run over plain HTTP: what outlives the server that began it."""
+"""Runs over plain HTTP that continue after a restart of the server."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ async def test_a_session_that_was_not_noted_is_found_when_it_answers_late(tmp_pa
 
 
 def _noted(folder: Path) -> list[Path]:
-    """The file of the run whose session is noted there; none before."""
+    """The run's file, once the session is stored in it."""
     found = list(folder.glob("*/*.runs/*/about.json"))
     return [one for one in found if orjson.loads(one.read_bytes()).get("session")]
 

@@ -1,5 +1,5 @@
-"""Sessions over plain HTTP: what a caller without a WebSocket can do, and that it misses and doubles
-nothing."""
+"""Sessions over plain HTTP: everything that a client without a WebSocket can do; nothing is lost or
+doubled."""
 
 from __future__ import annotations
 

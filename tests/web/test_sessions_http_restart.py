@@ -1,4 +1,4 @@
-"""Sessions over plain HTTP: waiting for a place, callers that stay away, and servers that are killed."""
+"""Sessions over plain HTTP: waiting for a place, absent callers, and killed servers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.web.polling import Caller, open_session
 
 
 async def through(caller: Caller, condition: Callable[[], bool]) -> None:
-    """Asks for events until the condition is true, through the time in which no server listens."""
+    """Polls for events until the condition is true, also while no server listens."""
 
     async def holds() -> bool:
         if condition():

@@ -33,7 +33,7 @@ class Place:
 
 @contextmanager
 def beside_a_provider(folder: Path, **settings: str) -> Iterator[Place]:
-    """A provider, and a server whose users sign in there. `settings`: others of the server."""
+    """A provider, and a server whose users sign in there. `settings`: additional ones of the server."""
     port, own = free_port(), free_port()
     redirect = f"http://127.0.0.1:{own}/auth/callback"
     command = ["node", str(ROOT / "tests/identity/provider.mjs"), str(port), redirect]
@@ -59,7 +59,7 @@ def place(tmp_path_factory) -> Iterator[Place]:
 
 
 async def to_provider(http: aiohttp.ClientSession, place: Place, target: str = "/") -> str:
-    """Begins a sign-in; the address at the provider."""
+    """Begins a sign-in; returns the URL at the provider."""
     address = place.server.url + "auth/login?next=" + urllib.parse.quote(target, safe="")
     async with http.get(address, allow_redirects=False) as answer:
         assert answer.status == 302
@@ -67,7 +67,7 @@ async def to_provider(http: aiohttp.ClientSession, place: Place, target: str = "
 
 
 async def way_back(http: aiohttp.ClientSession, place: Place, address: str, user: str) -> str:
-    """Signs in at the provider, as its forms want it; the address of the way back, which is not gone yet."""
+    """Signs in at the provider with its forms; returns the redirect URL, which is not requested yet."""
     form: dict[str, str] | None = None
     for _ in range(12):
         method = "GET" if form is None else "POST"
@@ -91,7 +91,7 @@ async def way_back(http: aiohttp.ClientSession, place: Place, address: str, user
 
 
 async def signed_in(http: aiohttp.ClientSession, place: Place, user: str = "alice", target: str = "/") -> str:
-    """Signs in; where the page goes on."""
+    """Signs in; returns where the browser is redirected."""
     back = await way_back(http, place, await to_provider(http, place, target), user)
     async with http.get(back, allow_redirects=False) as answer:
         assert answer.status == 303, await answer.text()
@@ -105,7 +105,7 @@ async def who(http: aiohttp.ClientSession, place: Place, **fields) -> dict:
 
 
 async def opens(http: aiohttp.ClientSession, place: Place, **headers: str) -> str:
-    """ "opened", or why not."""
+    """Returns "opened", or the code of the refusal."""
     try:
         async with http.ws_connect(
             place.server.url + "ws", protocols=("coderunner.v1",), headers=headers

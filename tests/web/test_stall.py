@@ -1,4 +1,4 @@
-"""The server's process stands still for a while, as under a long piece of work: nobody is judged by it."""
+"""A pause of the server's process, as by a long computation, does not count as silence of others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""What a server does before its clients can come back: little, and no more for a pool that fills."""
+"""What a server does before its clients can reconnect: little, and not more while the warm pool is being
+filled."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A server that stops sends everybody away in order: told why, with the close code that says what to do."""
+"""A server that stops tells each client why, with the right close code."""
 
 from __future__ import annotations
 
@@ -59,12 +59,12 @@ async def test_everybody_is_sent_away_in_order(tmp_path, how):
 
 
 def hangs(request: bytes) -> bool:
-    """A start or a removal of a container."""
+    """Makes the start or the removal of a container hang."""
     return b"/start" in request or request.startswith(b"DELETE")
 
 
 async def test_a_restart_waits_for_no_container_in_the_making(tmp_path):
-    """However long the engine takes for what nobody waits for: the next server finds it, and removes it."""
+    """The engine may take any time for it; the next server finds and removes the container."""
     path = str(tmp_path / "engine.sock")
     settings = {**SETTINGS, "WARM_MAX": "4", "WARM_FLOOR": "4", "MAX_CONCURRENT_SESSIONS": "8"}
     settings |= {"DOCKER_TIMEOUT": "300000", "DOCKER_CMD_TIMEOUT": "300000"}  # for longer than is waited here
@@ -126,7 +126,7 @@ LONG = {"DOCKER_TIMEOUT": "300000", "DOCKER_CMD_TIMEOUT": "300000"}  # longer th
 )
 @pytest.mark.parametrize("moment", ["the first file", "the port is held"])
 def test_a_signal_while_the_server_starts_ends_it_in_order(tmp_path, how, moment):
-    """The engine takes connections and never answers, so that the start cannot end before the signal."""
+    """The engine accepts connections and never answers, so that the start cannot end before the signal."""
     path, state, log = tmp_path / "engine.sock", tmp_path / "state", tmp_path / "log"
     environment = {
         "PATH": os.environ["PATH"],
@@ -161,8 +161,8 @@ def test_a_signal_while_the_server_starts_ends_it_in_order(tmp_path, how, moment
 @pytest.mark.long
 @pytest.mark.parametrize("answers", [None, b"/_ping"])
 async def test_ctrl_c_waits_for_no_engine_that_hangs(tmp_path, answers):
-    """It takes connections and never answers, or only pings; what cannot be removed is left to the next
-    start."""
+    """The engine accepts connections and never answers, or only pings. What cannot be removed is left to the
+    next start."""
     path = str(tmp_path / "engine.sock")
     with (
         Proxy(ENGINE_SOCKET, path) as proxy,

@@ -1,4 +1,4 @@
-"""Anybody may connect, and nobody who has no session can stop the server for those who have one."""
+"""Clients without a session cannot delay the server for those with one."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ FULL_COLLECTIONS = 1  # of the garbage collector, of up to 80 ms: one in some mi
 
 
 def resident(server) -> int:
-    """KiB."""
+    """Resident memory in KiB."""
     lines = Path(f"/proc/{server.process.pid}/status").read_text().splitlines()
     return int(next(line for line in lines if line.startswith("VmRSS")).split()[1])
 
 
 async def answer(server, request: bytes) -> bytes:
-    """All that comes until the server hangs up."""
+    """Everything that is received until the server closes the connection."""
     parts = urlsplit(server.url)
     reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
     try:
@@ -164,7 +164,7 @@ async def test_a_run_too_large_to_wait_with_open_is_told_to_wait(server):
 
 @pytest.mark.long
 async def test_a_failed_opening_does_not_leave_a_socket_without_a_deadline(server):
-    """An error that comes when the opening is under way and does not close: the time begins anew."""
+    """After an error that does not close, while the opening is under way, the deadline starts again."""
     async with session(server, network="group", member="taken") as first:
         group = {"network": "group", "group": first.opened.group, "group_token": first.opened.group_token}
         async with connect(server.url) as client:
@@ -220,8 +220,8 @@ selectors.EpollSelector.select = turn
 
 @pytest.fixture(scope="module")
 def timed(tmp_path_factory):
-    """A server that tells which turns of its loop took long: in its own time on a processor, which does not
-    depend on what else the machine does."""
+    """A server that logs which turns of its loop took long, by its own processor time, which does not depend
+    on other load."""
     folder = tmp_path_factory.mktemp("timed")
     (folder / "sitecustomize.py").write_text(HOOK)
     path = f"{folder}:{ROOT / 'server'}"
@@ -230,12 +230,13 @@ def timed(tmp_path_factory):
 
 
 def longest_turn(server, since: int) -> float:
-    """As a multiple of the piece of work, or 0.0 where none took 4 ms. ``since``: how long the log was."""
+    """The longest turn as a multiple of the reference work; 0.0 if none took 4 ms. `since`: length of the log
+    before."""
     return max(map(float, re.findall(r"turn of ([\d.]+)", server.log.read_text()[since:])), default=0.0)
 
 
 async def _beside(server, script) -> tuple[str, Echo, float]:
-    """(what was seen, the bystander's echo meanwhile, the median of a bare terminal's)."""
+    """Returns (what was seen, the bystander's echo meanwhile, the median of a bare terminal's)."""
     with Bystander(server.url) as bystander, BareTerminal() as bare:
         await eventually(lambda: server.stats()["warmPool"]["ready"] == 2, 30, "the shelf full again")
         began = time.monotonic()
@@ -248,7 +249,7 @@ async def _beside(server, script) -> tuple[str, Echo, float]:
 
 
 async def _calm(stage: Stage) -> str:
-    """What every case does besides its attack: there is a newcomer."""
+    """The check after every case: a new client is served."""
     await asyncio.sleep(strangers.SECONDS)
     return await served(stage)
 

@@ -1,4 +1,4 @@
-"""What those who have a session may have the server keep and do."""
+"""Limits for connections with a session: what the server holds and does for them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PING = raw.frame(raw.TEXT, b'{"type":"ping","t":1}')
 
 
 class Transport(asyncio.Transport):
-    """Of a peer that sends whatever is read."""
+    """The transport of a peer that sends whatever is read."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -39,7 +39,7 @@ class Transport(asyncio.Transport):
 
 
 class Handler:
-    """Takes everything."""
+    """A handler that accepts everything."""
 
     def connection_made(self, transport) -> None:
         pass

@@ -1,4 +1,5 @@
-"""Terminals and pipes as programs find them: what one types and removes, and what a program left behind."""
+"""Terminals and pipes from a program's view: editing of lines, and states that an earlier program left
+behind."""
 
 from __future__ import annotations
 
@@ -182,7 +183,7 @@ class TestStandingStill:
 
 @pytest.mark.parametrize(("mode", "arrives"), [("tty", 4095), ("pipe", 6000)])
 async def test_how_much_of_a_line_arrives(server, mode, arrives):
-    """What docs/protocol.md says of a terminal's lines."""
+    """As docs/protocol.md describes a terminal's lines."""
     async with session(server) as client:
         await client.run(1, "print(len(input()), input())", mode=mode)
         await client.input(1, b"x" * 6000 + b"\nnext\n")

@@ -1,4 +1,4 @@
-"""Mapped files that do not fit into a container's memory, on a real kernel, and files that are read once."""
+"""Mapped files that do not fit into a container's memory, and files that are read once, on a real kernel."""
 
 from __future__ import annotations
 
@@ -83,14 +83,14 @@ ONCE = {
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Of its own: the sessions of others would be slow while this one keeps the disk busy."""
+    """Its own server, as sessions of others would be slow while this one keeps the disk busy."""
     folder = tmp_path_factory.mktemp("thrashing")
     with running_server(folder, ready=("c",), LANGUAGES="c", WARM_MAX="1") as one:
         yield one
 
 
 async def end(server: Server, way: str, chunk: str, **limits: int) -> m.Exit:
-    """How a program ends that maps the files, does what ``way`` says, and reads them by ``chunk`` bytes."""
+    """The end of a program that maps the files, does what `way` says, and reads them by `chunk` bytes."""
     async with session(server, "c", limits={"memory_bytes": MEMORY}) as client:
         assert client.opened is not None
         image = docker("inspect", "--format", "{{.Image}}", f"coderunner-{client.opened.session}").strip()

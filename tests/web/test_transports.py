@@ -1,4 +1,5 @@
-"""The two ways between server and agent, a socket and the engine's attach stream: both hold the same."""
+"""Both streams between server and agent, the socket and the engine's attach stream, give the same
+guarantees."""
 
 from __future__ import annotations
 
@@ -24,7 +25,7 @@ def again(server: Server, folder: Path, **settings: str) -> Server:
 
 
 def counted(data: bytearray) -> int:
-    """How many lines there are; none is missing, none is there twice."""
+    """Returns the number of lines, after checking that none is missing or doubled."""
     lines = bytes(data).replace(b"\r", b"").split(b"\n")[:-1]
     assert lines == [b"%07d" % number for number in range(len(lines))]
     return len(lines)
@@ -41,7 +42,7 @@ def mounts(server: Server, name: str) -> str:
 
 @pytest.mark.parametrize("stream", some_now(BOTH, "socket"))
 async def test_a_flooding_server_that_is_killed_is_followed_without_a_gap(tmp_path, stream):
-    """On a terminal, whose output nobody holds back for long where nobody controls it."""
+    """On a terminal, whose output is not held back for long while no client has the control."""
     with running_server(tmp_path, **SETTINGS, AGENT_STREAM=stream) as server:
         assert server.get("api/ready")["agent_stream"] == stream
         async with session(server, keep=True) as client:

@@ -1,4 +1,4 @@
-"""Two servers on one engine, as the documents describe them: neither builds nor removes the other's."""
+"""Two servers on one engine, as documented: neither builds nor removes what is the other's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The wall of a room over HTTP: what a teacher sees, what students are told, and who is refused."""
+"""The wall of a room over HTTP: what a teacher sees, what students are told, and refusals."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ def server(tmp_path_factory) -> Iterator[Server]:
 
 
 class Wall:
-    """What a wall shows: its tiles, as its events change them."""
+    """The tiles of a wall, updated by its events."""
 
     def __init__(self, response: aiohttp.ClientResponse) -> None:
         self._response = response
         self.tiles: dict[str, dict[str, Any]] = {}
 
     async def until(self, condition: Any) -> dict[str, dict[str, Any]]:
-        """Until `condition(tiles)` is true; reads at least one event."""
+        """Reads at least one event, and continues until `condition(tiles)` is true."""
         async with asyncio.timeout(SECONDS):
             while True:
                 line = await self._response.content.readline()

@@ -1,4 +1,4 @@
-"""Who takes from the machine what no account of the container shows is ended, and nobody else."""
+"""Sessions that use kernel resources which no limit counts are ended, and no others."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def watched(tmp_path_factory):
 
 
 async def evicted(client, server: Server, words: str, seconds: float = 15) -> None:
-    """It was told why, its program and its session have the reason, and so has the log."""
+    """Checks that the client was notified, and that program, session and log have the reason."""
     channel = await client.ended(1, seconds)
     assert channel.exit.reason == "evicted"
     assert (await client.message(m.Closed)).reason == "evicted"
