@@ -176,8 +176,8 @@ class TestWrongFrames:
 
     async def test_a_flood_of_frames_is_cut(self, server):
         async with session(server, keep=True) as client:
-            # Pings in one write, as they count most: a busy server is too slow for other frames to exceed
-            # the limit.
+            # Pings in one write, as they count most: a busy server is too slow for other frames to exceed the
+            # limit.
             ping = bytes([0x89, 0x80, 0, 0, 0, 0])
             client.socket._response.connection.transport.write(ping * 40_000)  # noqa: SLF001
             assert await client.closed() in (4429, 1006, 1011)

@@ -1,5 +1,4 @@
-"""Admission control: which requests get a session slot and in which order the others wait.
-Pure, without a clock.
+"""Admission control: which requests get a session slot, and the order of the others. Pure, without a clock.
 
 The number of live sessions is bounded by slots. A request that finds no free slot waits in a bounded queue.
 Higher priority goes first. Within one priority, clients take turns (round robin), so that a client with fifty
@@ -52,8 +51,7 @@ class Ticket:
 
     @property
     def client(self) -> tuple[str, str]:
-        """The identity used for taking turns: the authenticated principal,
-        or the address if there is none."""
+        """The identity for taking turns: the authenticated principal, or the address without one."""
         return ("principal", self.principal) if self.principal is not None else ("address", self.address)
 
 
@@ -219,8 +217,7 @@ class Admission:
     def cancel(self, ticket_id: str) -> bool:
         """Removes a waiting ticket. Returns False if it was not waiting.
 
-        The caller has to call `grant` afterwards:
-        the ticket may have been a large one that blocked the others.
+        The caller has to call `grant` afterwards, as the ticket may have blocked others by its size.
         """
         ticket = self._waiting.pop(ticket_id, None)
         if ticket is None:
@@ -257,11 +254,10 @@ class Admission:
     # --- looking --------------------------------------------------------------------------------------
 
     def order(self) -> Iterator[Ticket]:
-        """Yields the waiting tickets in the order in which they will get
-        slots if none is added or removed."""
+        """Yields the waiting tickets in the order of getting slots if none is added or removed."""
         for priority in sorted(self._lines, reverse=True):
-            # Copies: the round robin below consumes them,
-            # and the caller may change the queue while it iterates.
+            # Copies: the round robin below consumes them, and the caller may change the queue while it
+            # iterates.
             turns = deque(deque(tickets) for tickets in self._lines[priority].values())
             while turns:
                 tickets = turns.popleft()
@@ -283,8 +279,7 @@ class Admission:
         }
 
     def next_deadline(self) -> float | None:
-        """The earliest deadline of the waiting tickets, in seconds of the caller's clock;
-        None if none waits."""
+        """The earliest deadline of the waiting tickets, in seconds of the caller's clock, or None."""
         return min((ticket.deadline for ticket in self._waiting.values()), default=None)
 
     def stats(self) -> QueueStats:

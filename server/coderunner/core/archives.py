@@ -33,15 +33,13 @@ class Bounds:
 
     @property
     def members(self) -> int:
-        """The most members of any kind. Folders and skipped members are counted too:
-        each costs reading time."""
+        """The most members of any kind, including folders and skipped ones, as each takes reading time."""
         return 4 * self.max_files + 64  # room for folders and macOS metadata beside the files themselves
 
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """Workspace paths of an archive's members, in the archive's order.
-    `left_out`: links and devices, skipped."""
+    """Workspace paths of an archive's members, in its order. `left_out`: skipped links and devices."""
 
     files: tuple[str, ...]
     folders: tuple[str, ...]
@@ -123,8 +121,7 @@ def examine(file: BinaryIO, bounds: Bounds, into: str = "") -> Contents:
             for _ in member.content:  # raises BadArchive if it is damaged or longer than stated
                 pass
     check_sizes(sizes, max_files=bounds.max_files, max_file_bytes=bounds.max_file_bytes)
-    # `check_sizes` compares the files with each other;
-    # here they are compared with the archive's empty folders.
+    # `check_sizes` compares the files with each other, but not with the archive's empty folders.
     both = {path for path, _ in sizes} & set(folders)
     if both:
         raise BadPath(f"{min(both)!a} is a file and a folder in the archive")

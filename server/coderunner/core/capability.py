@@ -69,13 +69,12 @@ def _folder(path: str, depth: int) -> str:
 def _mac(key: bytes, session: str, head: bytes, path: str) -> bytes:
     scope = path if head[0] == _FILE else _folder(path, head[0])
     # "view" separates this use of the key from others. Only the last part could hold a NUL, so the joint is
-    # unambiguous. A program may name its files with bytes that are not UTF-8,
-    # which arrive as lone surrogates.
+    # unambiguous. A program may name its files with bytes that are not UTF-8, which arrive as lone
+    # surrogates.
     words = "\0".join(("view", session, head.hex(), scope)).encode("utf-8", "surrogatepass")
     return hmac.new(key, words, hashlib.sha256).digest()[:_MAC_BYTES]
 
 
 def view_url(session: str, capability: str, path: str) -> str:
-    """The URL of a file under a capability, relative to the page:
-    the server may be mounted below a prefix."""
+    """The URL of a file under a capability, relative to the page, as the server may be below a prefix."""
     return f"view/{session}/{capability}/{quote(path)}"

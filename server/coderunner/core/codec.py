@@ -168,8 +168,7 @@ def _error(data: bytes, kinds: Mapping[str, type[m.Message]]) -> Generator[None,
         wrong = next(problems_in_json(kinds[name], data), Problem((), "names a field twice"))
     except (ValueError, RecursionError):
         return no_json
-    # Only a `run` or `shell` makes a channel, which then does not start;
-    # other errors concern the message alone.
+    # Only a `run` or `shell` makes a channel, which then does not start; other errors have no channel.
     if kinds[name] not in (m.Run, m.Shell):
         return BadMessage(wrong.sentence(name))
     try:
@@ -252,8 +251,7 @@ class OutputFrame:
 
 
 def decode_input(data: bytes) -> InputFrame:
-    """Decodes a client's binary frame. Raises BadFrame,
-    or FrameTooLarge if the payload exceeds MAX_PAYLOAD."""
+    """Decodes a client's binary frame. Raises BadFrame, and FrameTooLarge above MAX_PAYLOAD."""
     _, channel, offset, payload = _open_frame(data, _KIND_INPUT, (0,))
     return InputFrame(channel, offset, payload)
 
@@ -281,12 +279,11 @@ def _open_frame(data: bytes, kind: int, streams: tuple[int, ...]) -> tuple[int, 
 
 
 def encode_input(channel: int, offset: int, payload: bytes) -> bytes:
-    """Encodes a client's binary frame. `offset`:
-    position of the payload's first byte in the channel's input."""
+    """Encodes a client's binary frame. `offset`: of the payload's first byte in the channel's input."""
     return _HEADER.pack(_KIND_INPUT, 0, channel, offset) + payload
 
 
 def encode_output(channel: int, stream: int, offset: int, payload: bytes) -> bytes:
-    """Encodes a server's binary frame. `stream`: STDOUT or STDERR; `offset`: position of the payload's first
-    byte in the channel's output."""
+    """Encodes a server's binary frame. `stream`: STDOUT or STDERR. `offset`: of the payload's first byte in
+    the channel's output."""
     return _HEADER.pack(_KIND_OUTPUT, stream, channel, offset) + payload

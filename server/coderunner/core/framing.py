@@ -62,8 +62,7 @@ class Framing:
         return bool(self._head) or self._left > 0 or self._message is not None
 
     def feed(self, data: bytes) -> bool:
-        """Parses the next bytes. Returns False once a message exceeds its bound;
-        the caller then drops them all.
+        """Parses the next bytes. Returns False if a message exceeds its bound: the caller then drops all.
 
         The announced length is checked, so an oversized message is refused before its payload arrives.
         """
@@ -89,8 +88,7 @@ class Framing:
         return True
 
     def _begin(self, head: bytes) -> int:
-        """Parses a frame's header. Returns its length in bytes, 0 if it is incomplete,
-        -1 if the message exceeds its bound."""
+        """Parses a frame's header. Returns its length, 0 if incomplete, -1 if the message is too large."""
         if len(head) < 2:
             return 0
         first, second = head[0], head[1]

@@ -37,8 +37,7 @@ def choose_name(requested: str | None, language: str, taken: Collection[str]) ->
 
 
 def free_subnets(pool: IPv4Network, taken: Iterable[IPv4Network], first: int) -> Iterator[IPv4Network]:
-    """Yields the pool's subnets that overlap no taken network,
-    beginning with number `first`, wrapping around.
+    """Yields the pool's subnets that overlap no taken network, from number `first` on, wrapping around.
 
     Servers that share an engine and a pool would all choose the same subnet if each began with the first.
     """

@@ -62,8 +62,7 @@ class Intent(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How a process ended: an exit code, or a signal's name without SIG,
-    or neither if its end was not seen."""
+    """How a process ended: an exit code, a signal's name without SIG, or neither if it was not seen."""
 
     code: int | None = None
     signal: str | None = None
@@ -212,7 +211,6 @@ def _end(said: reports.End | None) -> Ended | None:
 
 
 def _together(counts: Iterable[int | None], combine: Callable[[list[int]], int]) -> int | None:
-    """Combines the known counts; None if none is known.
-    Bounded, as a sum may exceed what the protocol allows."""
+    """Combines the known counts, up to the protocol's maximum; None if none is known."""
     known = [count for count in counts if count is not None]
     return min(combine(known), MAX_OFFSET) if known else None

@@ -67,13 +67,11 @@ def resolve(
     *,
     kind: type[Struct] = RequestedLimits,
 ) -> Limits:
-    """Returns the limits in force: the defaults, overridden by the language's,
-    overridden by the client's requests.
+    """Returns the limits in force: the defaults, replaced by the language's, replaced by requested ones.
 
     A request may go down to the floor, and up to the ceiling or to the value without the request, whichever
-    is greater. The sizes of the in-memory file systems are reduced to half of the memory.
-    Raises BadLimit for a request that is not in the model `kind`,
-    is no positive integer, or is out of bounds.
+    is greater. The sizes of the in-memory file systems are reduced to half of the memory. Raises BadLimit for
+    a request that is not in the model `kind`, is no positive integer, or is out of bounds.
     """
     limits = replace(defaults, **language)
     wrong = [problem.sentence("") for problem in problems(kind, requested or {})]

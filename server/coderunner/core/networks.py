@@ -16,8 +16,7 @@ are allowed more, but less than the number of their subnets."""
 
 @lru_cache(maxsize=4096)  # called several times for each request, and parsing addresses is slow
 def networks(address: str) -> tuple[tuple[str, int], ...]:
-    """Returns (key, multiple of the allowance) for every network that an address is counted in,
-    narrowest first.
+    """Returns (key, multiple of the allowance) for every network of an address, the narrowest first.
 
     `address`: such as `192.0.2.1`, `2001:db8::1` or `2001:db8::/64`. Anything else (a Unix socket's peer) is
     a key of its own.

@@ -26,9 +26,8 @@ class ProjectFile(Protocol):
 def check_files(files: Iterable[ProjectFile], *, max_files: int, max_file_bytes: int) -> None:
     """Checks a set of files that are written together.
 
-    Raises TooManyFiles, FileTooLarge, or BadPath: for an invalid path, for two files with the same path
-    (compared after Unicode normalisation, as they look the same),
-    and for a path that is both a file and a folder.
+    Raises TooManyFiles, FileTooLarge, and BadPath: for an invalid path, for two files with the same path
+    (after Unicode normalisation, as they look the same), and for a path that is both a file and a folder.
     """
     sizes = [(file.path, len(file.content)) for file in files]
     check_sizes(sizes, max_files=max_files, max_file_bytes=max_file_bytes)

@@ -69,16 +69,14 @@ def tar_members(read: Read) -> Iterator[Member]:
 
 
 def _nothing_behind(read: Read) -> None:
-    """Raises BadArchive if data follows the end of the tar: a second,
-    concatenated archive would be ignored silently."""
+    """Raises BadArchive if data follows the tar's end, as a second archive would be ignored silently."""
     while more := read(PIECE):
         if more.strip(b"\0"):
             raise BadArchive("there is data behind the end of the tar; send two archives one after the other")
 
 
 class _Content:
-    """Iterates over a member's content. `skip` reads past the rest of
-    it and the padding to the next block."""
+    """Iterates over a member's content. `skip` reads past the rest of it and its padding."""
 
     def __init__(self, read: Read, size: int) -> None:
         self._read = read

@@ -31,8 +31,8 @@ MAX_EXTRA = 2048  # bytes of an entry's name, extra fields and comment together;
 
 
 def zip_members(file: BinaryIO, *, maximum: int) -> Iterator[Member]:
-    """Yields the members in the directory's order.
-    Raises BadArchive, and TooManyFiles beyond `maximum` entries."""
+    """Yields the members in the directory's order. Raises BadArchive; TooManyFiles above `maximum`
+    entries."""
     size = file.seek(0, 2)
     at, length, count = _directory(file, size)
     # Before the directory is read into memory.
@@ -64,8 +64,7 @@ def zip_members(file: BinaryIO, *, maximum: int) -> Iterator[Member]:
 
 
 def _directory(file: BinaryIO, size: int) -> tuple[int, int, int]:
-    """Returns the central directory's offset and length in bytes and its number of entries.
-    Raises BadArchive."""
+    """Returns the central directory's offset, its bytes and its number of entries. Raises BadArchive."""
     begin = max(0, size - _END.size - 0xFFFF)  # a comment of up to 65,535 bytes may follow the end record
     file.seek(begin)
     tail = file.read()
@@ -128,8 +127,8 @@ class _Entry:
 
 
 def _wide(extra: bytes, *values: int) -> list[int]:
-    """Replaces saturated values by those of the zip64 extra field (kind 1),
-    which has only these, in this order."""
+    """Replaces saturated values by those of the zip64 extra field (kind 1), which has only these, in
+    order."""
     found = list(values)
     while len(extra) >= 4:
         kind, length = struct.unpack_from("<2H", extra)
@@ -172,8 +171,7 @@ def _content(file: BinaryIO, entry: _Entry) -> Iterator[bytes]:
 
 
 def _unpacked(file: BinaryIO, entry: _Entry, place: int) -> Iterator[bytes]:
-    """Yields unpacked pieces of at most PIECE bytes.
-    `place`: offset of the packed bytes. Raises BadArchive."""
+    """Yields unpacked pieces of up to PIECE bytes. `place`: of the packed bytes. Raises BadArchive."""
     left = entry.packed
     unpacker = zlib.decompressobj(wbits=-15) if entry.method == _DEFLATED else None  # negative: raw deflate
     more = False  # the last piece was full: the unpacker may hold output without needing more input

@@ -20,9 +20,8 @@ class Guest:
     """What is stored of a guest's token.
 
     `serial`: its number, which is not secret. `role`: `control` or `watch`. `take`: whether it may take the
-    control without asking the owner. Times are seconds since 1970; None for never. `room`: set
-    for a teacher, whose own credential is used: then `serial` is the subject of its principal. None for other
-    guests.
+    control without asking the owner. Times are seconds since 1970; None for never. `room`: set for a teacher,
+    whose own credential is used: then `serial` is the subject of its principal. None for other guests.
     """
 
     serial: str

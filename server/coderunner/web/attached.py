@@ -26,8 +26,7 @@ class Attached:
 
     @property
     def watches(self) -> bool:
-        """Whether the attachment only watches. A session may have many of these,
-        so they have a lower priority."""
+        """Whether the attachment only watches. Sessions may have many of these, with a lower priority."""
         return self._attachment.role != "control"
 
     @property

@@ -155,11 +155,10 @@ class Connection:
         for task in self._tasks:
             if task is not writer:
                 task.cancel()
-        # The peer has closed first: there is no close frame to wait for.
+        # The peer has closed first, so there is no close frame to wait for.
         if self._socket.closed and self.state is not State.CLOSED:
             writer.cancel()
-        # The writer gets some time to send the close frame,
-        # but a peer that reads nothing must not keep it.
+        # The writer gets some time to send the close frame, but a peer that reads nothing must not keep it.
         done, _ = await asyncio.wait({writer}, timeout=2 * CLOSE_SECONDS)
         if not done:
             writer.cancel()
@@ -354,12 +353,8 @@ class Connection:
             self.close(error.close)
 
     def check(self, ended: Callable[[Principal, bool], bool]) -> None:
-        """Closes if the credential of its caller has ended. Queued output is discarded, and a peer that does
-        not read is aborted.
-
-        `ended(principal, oversees)`: whether the credential has ended; `oversees`: whether the connection
-        oversees a session.
-        """
+        """Closes if the credential of its caller has ended: discards queued output, and aborts a peer that
+        does not read. `ended(principal, oversees)`: `oversees`: whether the connection oversees a session."""
         if self._who is None or self._close_code is not None:
             return
         if not ended(self._who, self._attached is not None and self._attached.oversees):
@@ -401,8 +396,8 @@ class Connection:
                 self._reader.cancel()
                 await asyncio.wait({self._reader})
             self._tcp.finish()
-            # Closing a socket with much data in its buffers takes the kernel a millisecond,
-            # so a crowd takes turns.
+            # Closing a socket with much data in its buffers takes the kernel a millisecond, so a crowd takes
+            # turns.
             if self._tcp.crowd:
                 await self._connections.crowd.turn()
             if self._tcp.over:
@@ -448,15 +443,13 @@ class Connection:
 
 
 def _effort(text: bytes) -> int:
-    """The cost of a text in frames: long texts and those with many lists
-    and objects take longer to decode."""
+    """The cost of a text in frames: long texts and those with many lists take longer to decode."""
     return 1 + len(text) // TEXT_A_FRAME + (text.count(b"[") + text.count(b"{")) // VALUES_A_FRAME
 
 
 def _is_text(data: bytes) -> bool:
     try:
         data.decode()
-    # Checked by decoding, as aiohttp leaves it to us.
     except UnicodeDecodeError:
         return False
     return True

@@ -169,8 +169,8 @@ def trusted(settings: Settings, address: str) -> bool:
         return False
 
 
-# What may be written into a content security policy: no spaces,
-# semicolons or quotes, which would end the source.
+# What may be written into a content security policy: no spaces, semicolons or quotes, which would end the
+# source.
 _HOST = re.compile(r"[A-Za-z0-9.-]{1,253}(?::[0-9]{1,5})?")
 _PREFIX = re.compile(r"(?:/[A-Za-z0-9._~-]+)*")
 

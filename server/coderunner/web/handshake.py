@@ -87,8 +87,7 @@ class Client(Protocol):
 
 
 class Handshake:
-    """Handles the messages of a connection without a session,
-    and keeps those that are pipelined after `open`.
+    """Handles messages of a connection without a session, and keeps those pipelined after `open`.
 
     `session_id`: from the URL /ws/<session>; None for /ws, which is for `open`.
     """
@@ -98,8 +97,7 @@ class Handshake:
         self._client = client
         self._session_id = session_id
         self._opening: Opening | None = None
-        # Whether the place in the queue is kept if the socket is lost:
-        # only a client with a nonce can find it again.
+        # Whether the place in the queue is kept after a lost socket: only a nonce can find it again.
         self._hold = False
         self._pipelined: list[Pipelined] = []
         self._pipelined_bytes = 0  # of input
@@ -113,8 +111,7 @@ class Handshake:
     # --- reading -----------------------------------------------------------------------------------------
 
     def text(self, message: m.ClientMessage, size: int, caller: Caller) -> None:
-        """Handles a message whose text has `size` bytes.
-        Raises CodeRunnerError, which is the answer to it."""
+        """Handles a message of `size` bytes of text. Raises CodeRunnerError, which is the answer to it."""
         # Pings do not postpone the deadline for the first message.
         if isinstance(message, m.Ping):
             self.post(m.Pong(message.t))
@@ -155,8 +152,7 @@ class Handshake:
     def _hold_text(self, size: int) -> None:
         """Counts a text of `size` bytes that is kept until there is a session. Raises UnexpectedMessage.
 
-        All kept texts together may have as many bytes as a single one,
-        so that pipelining gains a client nothing.
+        All kept texts together may have as many bytes as a single one, so pipelining extends no limit.
         """
         if self._waiting_bytes + size > codec.MAX_FIRST_TEXT:
             raise UnexpectedMessage(
@@ -168,8 +164,7 @@ class Handshake:
     # --- opening and attaching ---------------------------------------------------------------------------
 
     def expect_first(self) -> None:
-        """Starts the deadline for `open` or `attach`,
-        after which the connection is closed with NoFirstMessage."""
+        """Starts the deadline for `open` or `attach`. After it, closes with NoFirstMessage."""
         self._expect_nothing()
         late = NoFirstMessage("send `open` or `attach` first")
         self._first_due = timing.Timer(FIRST_MESSAGE_SECONDS, lambda: self._client.fail(late))
@@ -337,8 +332,7 @@ class Handshake:
     # --- the end -----------------------------------------------------------------------------------------
 
     def shut(self, code: int) -> None:
-        """Called when the server stops: a waiting `open` is answered with Draining,
-        other connections are closed with `code`."""
+        """Called when the server stops: answers a waiting `open` with Draining, else closes with `code`."""
         if self._opening is not None:
             self._client.fail(Draining(retry_after_ms=2000))
         else:
@@ -350,8 +344,7 @@ class Handshake:
         self._wake.set()
 
     def lost(self) -> None:
-        """Called when the socket is closed. An `open` with a nonce keeps its
-        place in the queue for some seconds."""
+        """Called when the socket is closed. An `open` with a nonce keeps its place for some seconds."""
         self._expect_nothing()
         # Without a nonce nobody could claim it again, so its place in the queue is given up.
         self._give_up(hold=self._hold)

@@ -30,8 +30,7 @@ class Leftovers:
         return len(self._all)
 
     def keep(self, fd: int) -> None:
-        """Keeps a duplicate of the descriptor `fd`; the caller closes its own.
-        All output must have been written."""
+        """Keeps a duplicate of the descriptor `fd`, whose output must all have been written."""
         with contextlib.suppress(OSError):  # out of descriptors, or the peer has reset the connection
             # A duplicate: the transport closes its own descriptor, and the connection lives on in this one.
             one = socket.socket(fileno=socket.dup(fd))
@@ -61,8 +60,7 @@ class Leftovers:
 
     @staticmethod
     def _hung_up(one: socket.socket) -> bool:
-        """Whether the peer has closed. Input is only peeked at:
-        the full buffer then stops a peer that keeps sending."""
+        """Whether the peer has closed. Input is only peeked at, so a peer that sends fills its buffer."""
         try:
             return not one.recv(1, socket.MSG_DONTWAIT | socket.MSG_PEEK)
         except BlockingIOError:

@@ -73,8 +73,7 @@ REFUSED = 10.0  # as many requests a refused one counts as, to slow down probing
 
 @web.middleware
 async def guard_requests(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """The outermost middleware: limits the rate of requests,
-    and makes sure that no second response is started."""
+    """The outermost middleware: limits the rate of requests, and prevents a second response."""
     tcp, connections = tcp_of(request), request.app[TCP_CONNECTIONS]
     if tcp is not None:
         # A body of unknown length is bounded while it arrives.
@@ -134,8 +133,8 @@ def _refused(request: web.Request, error: web.HTTPException) -> web.Response:
         if "Allow" in error.headers:
             response.headers["Allow"] = error.headers["Allow"]
         return response
-    # Copied into a plain response: the exception and the request refer to each other, a cycle that only
-    # the garbage collector would free.
+    # Copied into a plain response: the exception and the request refer to each other, a cycle that only the
+    # garbage collector would free.
     return web.Response(status=error.status, reason=error.reason, text=error.text, headers=error.headers)
 
 
@@ -188,8 +187,7 @@ async def _guarded(request: web.Request, handler: Handler) -> web.StreamResponse
 
 
 async def add_headers(request: web.BaseRequest, response: web.StreamResponse) -> None:
-    """Adds the headers that every response has, streamed ones included.
-    Headers that a handler has set are kept."""
+    """Adds the headers of all responses, also of streamed ones. Keeps headers that a handler has set."""
     if isinstance(request, web.Request):
         response.headers.update(request.get(CORS, {}))
     for name, value in HEADERS.items():

@@ -30,8 +30,8 @@ HASHED = re.compile(r"^/static/dist/(?:page/)?[a-z-]+-[A-Z0-9]{8}\.(?:js|css)$")
 FOR_EVER = "public, max-age=31536000, immutable"
 LEAST_SMALLER = 1024  # bytes of a JSON response; shorter ones fit into one packet anyway
 # No 'unsafe-inline', not even for styles: the libraries use constructed style sheets. `frame-src 'self'` is
-# for pages that programs wrote; each is sent with its own policy,
-# whose sandbox takes the origin away (`web/view.py`).
+# for pages that programs wrote; each is sent with its own policy, whose sandbox takes the origin away
+# (`web/view.py`).
 POLICY = (
     "default-src 'none'; script-src 'self'; connect-src 'self'; img-src 'self' data: blob:; "
     "font-src 'self'; style-src 'self'; frame-src 'self'; manifest-src 'self'; base-uri 'none'; "
@@ -47,8 +47,7 @@ PAGE, ADMIN, WALL = "index.html", "admin/index.html", "room/index.html"
 
 
 class WebClient:
-    """The web client's files. `folder`: `static/`.
-    `watched`: whether they may change while the server runs."""
+    """The web client's files. `folder`: `static/`. `watched`: they may change while the server runs."""
 
     def __init__(self, folder: Path, *, watched: bool) -> None:
         self._folder = folder
@@ -58,6 +57,7 @@ class WebClient:
 
     def smallest(self, accepted: str, name: str = PAGE) -> tuple[bytes, str | None]:
         """Returns a document and its Content-Encoding (None: uncompressed).
+
         `accepted`: the header Accept-Encoding. `name`: PAGE, ADMIN or WALL.
 
         In development an attribute is added, by which the page offers additional tools.
@@ -70,8 +70,7 @@ class WebClient:
         return (_packed(body), "gzip") if takes(accepted, "gzip") else (body, None)
 
     def document(self, name: str = PAGE) -> Path:
-        """The document to send: the bundle's if it is up to date,
-        otherwise the one that loads the sources."""
+        """The document to send: the bundle's if it is up to date, else the one that loads the sources."""
         if self._seen is None or self._watched:
             # Times are compared first: hashing all sources for each request would be slow.
             # A missing stamp is left out, and its appearance changes the tuple.

@@ -107,6 +107,5 @@ def query_of(request: web.Request, kind: type[S]) -> S:
 
 
 def shown(request: web.BaseRequest) -> str:
-    """The request's path for the log, with capabilities and ids of runs masked:
-    knowing them grants access."""
+    """The request's path for the log. Masks capabilities and ids of runs, as knowing them grants access."""
     return _VIEW.sub(r"\1***", request.path)

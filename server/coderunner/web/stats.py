@@ -1,5 +1,4 @@
-"""Builds the document of `GET /api/queue-stats` from snapshots of the queue,
-the workers and the warm pool."""
+"""Builds the document of `GET /api/queue-stats` from snapshots of queue, workers and warm pool."""
 
 from __future__ import annotations
 

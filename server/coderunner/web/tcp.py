@@ -1,5 +1,4 @@
-"""Limits for one TCP connection, enforced between its socket and aiohttp:
-how many bytes it may hold, for how long.
+"""Limits for the bytes and the times of one TCP connection, enforced between its socket and aiohttp.
 
 aiohttp waits without a deadline for the rest of a request's head or of a WebSocket message, and buffers what
 it has. So every byte passes here first, in pieces of at most 16 KiB.
@@ -135,8 +134,7 @@ class TcpConnection(asyncio.BufferedProtocol):
     def get_buffer(self, sizehint: int) -> memoryview:
         """Called by asyncio before a read: returns the buffer.
 
-        Sockets of the crowd get a small one, so that reading a hundred of
-        them delays a user's key only a little.
+        Sockets of low priority get a small one, so that reading many of them hardly delays a user's key.
         """
         # While a handler reads a body, large reads are more efficient, and the handler bounds it.
         small = self._second and self.state is not State.BUSY
@@ -206,8 +204,7 @@ class TcpConnection(asyncio.BufferedProtocol):
         self.transport.close()
 
     def _chunks(self, size: int) -> None:
-        """Bounds the overhead of a chunked body: aiohttp buffers an endless trailer,
-        which no handler would see."""
+        """Bounds the overhead of a chunked body, as aiohttp would buffer an endless trailer."""
         # A read after the end of the body is the next request's.
         assert self._body is not None
         if self._body.is_eof():
@@ -246,8 +243,7 @@ class TcpConnection(asyncio.BufferedProtocol):
         self.state, self.due = State.FRAMES, None
 
     def send(self, messages: Sequence[str | bytes]) -> None:
-        """Sends WebSocket messages in one write. Raises ConnectionResetError
-        if the connection is closed or closing.
+        """Sends WebSocket messages in one write. Raises ConnectionResetError if it is closed or closing.
 
         Not by aiohttp, which would write each message by itself.
         """
@@ -261,8 +257,7 @@ class TcpConnection(asyncio.BufferedProtocol):
         return self._paused is None and self.transport is not None and not self.transport.is_closing()
 
     async def drained(self) -> None:
-        """Waits while too much unsent output is buffered.
-        Raises ConnectionResetError if the connection ends."""
+        """Waits while too much output is unsent. Raises ConnectionResetError if the connection ends."""
         if self._paused is not None:
             # Shielded: several writers may wait for the same future.
             await asyncio.shield(self._paused)
@@ -319,14 +314,11 @@ class TcpConnection(asyncio.BufferedProtocol):
                 self._refuse(RateLimited("too much at once; wait for answers", retry_after_ms=5000))
                 return
             if len(framing.complete) > FULL and not self.stranger and self.transport is not None:
-                # aiohttp's own flow control counts bytes only:
-                # a hundred sockets could hold 130,000 tiny messages.
+                # aiohttp's flow control counts bytes only: 100 sockets could hold 130,000 tiny messages.
                 self._full = True
                 self.transport.pause_reading()
         if framing.unfinished:
-            # Further bytes of the same message extend its deadline only by
-            # the time that they take at SLOWEST.
-            # A new message has begun: its time is its own.
+            # Further bytes of a message extend its deadline only by the time that they take at SLOWEST.
             if self.due is None or framing.messages != before:
                 self._began = self._connections.now()
             self.due = self._began + MESSAGE_SECONDS + framing.partial / SLOWEST
@@ -376,8 +368,7 @@ class TcpConnection(asyncio.BufferedProtocol):
 
     @property
     def idle(self) -> bool:
-        """Whether it may be closed in favour of a new connection: no handler runs,
-        and no session is being made."""
+        """Whether a new connection may replace it: no handler runs, and no session is being made."""
         return self.state is not State.BUSY and not self.kept
 
     def admit_session(self, session: str, text: int) -> None:
@@ -401,8 +392,7 @@ class TcpConnection(asyncio.BufferedProtocol):
             (turns.second if whether else turns.first)(self._fd)
 
     def late(self, now: float) -> None:
-        """Called when `due` has passed: ends the connection, or sets a new deadline.
-        `now`: the present time."""
+        """Called when `due` has passed: ends the connection or sets a new deadline. `now`: present time."""
         assert self.transport is not None
         # An error or a close frame was sent GOODBYE_SECONDS ago.
         if self.deaf:

@@ -38,8 +38,7 @@ log = logging.getLogger(__name__)
 MEMBERS_HELD = 64 * 1024 * 1024  # bytes of buffered messages of all connections with a session
 CROWD = 10  # closed connections after which free memory is returned to the system
 GIVE_BACK_SECONDS = 5.0  # between two such returns, as each takes some milliseconds
-# Different values, as aiohttp's error only tells the bound:
-# so it shows whether the line or a header was too long.
+# Different values, as aiohttp's error only has the bound: it shows whether the line or a header was too long.
 MAX_LINE_BYTES, MAX_FIELD_BYTES = 8192, 8190
 MAX_HEADERS = 64
 SHARE = 0.25  # the most of the loop's time that decoding long texts may take
@@ -69,8 +68,7 @@ class Bounds:
 
 
 class Ledger:
-    """Counts the bytes that connections hold, by key (network or session),
-    and enforces a bound of `maximum` bytes.
+    """Counts the bytes that connections hold, by network or session, with a bound of `maximum` bytes.
 
     `under`: by key its connections, the oldest first.
     """
@@ -105,8 +103,7 @@ class Ledger:
                 del self.under[key]
 
     def count(self, tcp: TcpConnection) -> None:
-        """Updates the count with `tcp.held`. Above the bound,
-        connections are cut until a quarter of it is free.
+        """Updates the count with `tcp.held`. Above the bound, cuts connections until a quarter is free.
 
         Each time, the largest connection of the key with the largest sum is cut.
         """
@@ -154,8 +151,7 @@ class TcpConnections:
 
     @staticmethod
     def now() -> float:
-        """The present time in seconds of `timing`'s clock,
-        which stops while the event loop is blocked."""
+        """The present time in seconds of `timing`'s clock, which stops while the event loop is blocked."""
         return timing.now()
 
     # --- coming and going --------------------------------------------------------------------------------
@@ -198,8 +194,7 @@ class TcpConnections:
         return True
 
     def _make_room(self, among: dict[TcpConnection, None], new: TcpConnection) -> bool:
-        """Cuts the oldest idle connection of `among`.
-        If none is idle, stops counting `new` and returns False."""
+        """Cuts the oldest idle connection of `among`. Without one, stops counting `new`, returns False."""
         oldest = next((tcp for tcp in among if tcp.idle and tcp is not new), None)
         if oldest is not None:
             oldest.cut("too many connections")
@@ -240,8 +235,7 @@ class TcpConnections:
             await asyncio.sleep(wait)
 
     async def pace_member(self, address: str, cost: float, *, watches: bool) -> None:
-        """Delays a frame that costs `cost`, of a connection with a session.
-        `watches`: which of the two rates counts.
+        """Delays a frame with the cost `cost`, of a connection with a session. `watches`: chooses the rate.
 
         A single connection with the control never waits here: its own rate (`web/attached.py`) is lower.
         """
@@ -256,8 +250,7 @@ class TcpConnections:
     async def read_text(self, data: bytes) -> m.ClientMessage:
         """Decodes a client's text. Raises as `codec.decode_client_text`.
 
-        Long texts are decoded one at a time and in steps,
-        which together take at most SHARE of the loop's time.
+        Long texts are decoded one at a time in steps, which take at most SHARE of the loop's time.
         """
         if len(data) <= codec.SMALL_TEXT:
             return codec.decode_client_text(data)

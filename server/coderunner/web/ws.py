@@ -24,8 +24,8 @@ HELLO_SECONDS = 1.0  # that `hello` waits for the check of a credential
 
 
 async def websocket(request: web.Request) -> web.StreamResponse:
-    """Opens a WebSocket with the subprotocol `coderunner.v1`:
-    `/ws` for a new session, `/ws/{session}` to attach."""
+    """Opens a WebSocket with the subprotocol `coderunner.v1`: `/ws` for a new session, `/ws/{session}` to
+    attach."""
     parts = request.app[PARTS]
     protocols = guard.offered(request)
     if guard.PROTOCOL not in protocols:
