@@ -117,7 +117,7 @@ export class Editor {
     host.hidden = true;
   }
 
-  /** Edits another project; its states start anew. */
+  /** Edits another project, without the states of the previous one. */
   use(/** @type {Project} */ project) {
     this.#states.clear();
     this.#marked.clear();

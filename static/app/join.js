@@ -7,7 +7,7 @@ const ID = /^[A-Za-z0-9_.-]{1,128}$/;
 const TOKEN = /^[A-Za-z0-9_.=-]{1,512}$/;
 const NAME = /^[a-z0-9-]{1,64}$/;
 
-/** This tab goes on with the session of the link, if the address is one. */
+/** Continues the session of the link in this tab, if the address has one. */
 export function join(/** @type {import('./store.js').Store} */ store) {
   const given = new URLSearchParams(location.hash.slice(1));
   const [session, token, language] = ['session', 'token', 'language'].map((name) => given.get(name) ?? '');

@@ -120,7 +120,7 @@ export function setUpProjects({ shelf, editor, desk, languages, current, shown, 
   shelf.on('projects', async (told) => {
     const project = current();
     if (!project) return;
-    // Renamed elsewhere: only the name is shown anew.
+    // Renamed in another tab: only the name is redrawn.
     if (await shelf.renewed(told)) {
       $('project-name').textContent = project.name;
       return;

@@ -27,7 +27,7 @@ const roughly = (/** @type {number} */ ms) => {
 function quotasLeft(/** @type {Session} */ { quotas }) {
   const passed = (world.now() - quotas.at) / 1000;
   const words = quotas.left.map(({ kind, of, remaining, reset_s: reset }) => {
-    const left = passed >= reset ? of : remaining; // its period has begun anew
+    const left = passed >= reset ? of : remaining; // a new period has begun
     return texts.quotas[kind]?.(left) ?? '';
   });
   return words.some(Boolean) ? texts.status.left(words.filter(Boolean).join(', ')) : '';

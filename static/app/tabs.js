@@ -33,7 +33,7 @@ export function drawTabs(project, choose) {
     button.addEventListener('focus', () => {
       if (path === project.active) return;
       project.show(path);
-      // Showing has drawn the tabs anew, so the focus is set again.
+      // The tabs were redrawn, so the focus is set again.
       chosen()?.focus();
     });
     button.addEventListener('keydown', (event) => event.key === 'Delete' && project.hide(path));

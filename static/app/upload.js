@@ -159,7 +159,7 @@ export class Upload {
     }
     const project = this.#project();
     if (!project) return;
-    // All names before the first file is taken: half an upload helps nobody.
+    // All names are checked before the first file is taken, so that no upload is done by half.
     const wrong = problemOf(all.map(({ path }) => path), project.paths);
     if (wrong) {
       say(texts.upload.notTaken(wrong.path), wrong.problem);

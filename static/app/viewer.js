@@ -40,13 +40,13 @@ function drawText(/** @type {HTMLElement} */ box, /** @type {Item} */ { path, si
   }, (error) => nothing(texts.artifacts.notShown(messageOf(error))));
 }
 
-/** The content as an element. A program's file is shown as text or picture, or runs without an origin of ours. */
+/** The content as an element. A program's file is shown as text or picture, or runs in a frame without this page's origin. */
 function content(/** @type {Item} */ item) {
   const { path, mime, url, frame: address, head } = item;
   const kind = kindOf(mime);
   if (kind === 'picture' && url) return el('img', { src: url, alt: path });
   if (kind === 'page' && address) {
-    // The sandbox gives the page an origin of its own, from which it reaches nothing of ours.
+    // The sandbox gives the page an opaque origin, from which it can access nothing of this page.
     const frame = el('iframe', { title: path, attrs: { sandbox: 'allow-scripts', referrerpolicy: 'no-referrer' } });
     address().then((src) => { frame.src = src; }, (error) => {
       frame.replaceWith(el('div', { className: 'nothing' }, el('p', { textContent: texts.artifacts.notShown(messageOf(error)) })));

@@ -51,7 +51,7 @@ export class Outbox {
     try {
       await this.#remote.remove(path);
     } catch (error) {
-      // Removed by somebody else, as wanted.
+      // Removed already, as intended.
       if (codeOf(error) !== 'no_file') throw error;
     }
     this.#owed.delete(path);

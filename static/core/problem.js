@@ -16,7 +16,7 @@ export function problem(/** @type {{code: string, message: string}} */ { code, m
   return { title, detail: COMPLETE.has(code) ? '' : texts.inEnglish(message, code) };
 }
 
-/** A refusal of the server in one text: by its code if it is known, and in the server's own words. */
+/** A refusal of the server as one text: that of its code if it is known, and the server's sentence. */
 export function inWords(/** @type {{code: string, message: string}} */ { code, message }) {
   return `${texts.errors[code] ?? texts.unknownError} ${texts.inEnglish(message, code)}`;
 }

@@ -1,4 +1,4 @@
-// The files of a project, what is open, and how it runs. Changes are written a moment later, record by record; changes
+// The files of a project, what is open, and how it runs. Changes are written after SAVE_AFTER_MS, record by record; changes
 // of other pages of this browser are taken over.
 import { Emitter } from './events.js';
 import { texts } from './texts.js';

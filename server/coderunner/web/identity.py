@@ -121,8 +121,8 @@ async def callback(request: web.Request) -> web.StreamResponse:
     response = web.Response(status=303, headers={"Location": target, "Cache-Control": "no-store"})
     settings = request.app[PARTS].settings
     seconds = settings.sign_in_lifetime // 1000
-    _keep(request, response, guard.sign_in_cookie(settings), sealed, path="/", seconds=seconds)
-    _drop_begun(request, response)
+    _set_cookie(request, response, guard.sign_in_cookie(settings), sealed, path="/", seconds=seconds)
+    _delete_begun(request, response)
     path = _path(request, PATH)
     response.del_cookie(_left(request), path=path, httponly=True, samesite="Lax", secure=_secure(request))
     log.info("signed in", extra=fields(**guard.about(settings, request)))
@@ -206,9 +206,9 @@ async def logout(request: web.Request) -> web.Response:
     if cookie is not None and sign_ins is not None:
         sign_ins.sign_out(cookie)
     response = json_reply(SignedOut(True))
-    _drop(request, response)
+    _delete_cookie(request, response)
     if cookie is not None and request.app[PARTS].identity.login is not None:
-        _keep(request, response, _left(request), "1", path=_path(request, PATH), seconds=LEFT_SECONDS)
+        _set_cookie(request, response, _left(request), "1", path=_path(request, PATH), seconds=LEFT_SECONDS)
     return response
 
 
@@ -280,5 +280,5 @@ def _failed(request: web.Request, error: CodeRunnerError, target: str = "/") -> 
     path = target.partition("#")[0]
     address = f"{path}{'&' if '?' in path else '?'}sign-in={error.code}"
     response = web.Response(status=303, headers={"Location": address, "Cache-Control": "no-store"})
-    _drop_begun(request, response)
+    _delete_begun(request, response)
     return response
