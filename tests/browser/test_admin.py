@@ -294,7 +294,7 @@ def test_a_key_is_made_shown_once_used_and_revoked(open_tab: Callable[..., Tab],
     page.locator("#key-name").fill("x")
     page.locator("#key-rooms").fill("../x")
     page.get_by_role("button", name="Make a key").click()
-    expect(page.locator("#problem")).to_contain_text("a room has up to 64 of")
+    expect(page.locator("#problem")).to_contain_text("a room: up to 64 of")
 
 
 def test_a_table_is_filtered_and_ordered(open_tab: Callable[..., Tab], server: Server) -> None:

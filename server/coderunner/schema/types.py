@@ -89,9 +89,15 @@ Word = Annotated[str, text(256)]
 Path = Annotated[str, text(1024)]  # only its length; `check_path` has the rules, with better messages
 Line = Annotated[str, Meta(max_length=65536)]
 # The sets of characters of ids and tokens are wider than what this server makes, so that it may change.
-Id = Annotated[str, matching(r"[A-Za-z0-9_.-]{1,128}", "an id")]
-Secret = Annotated[str, matching(r"[A-Za-z0-9_.=-]{1,512}", "a token")]
-Room = Annotated[str, matching(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", "a room")]
+Id = Annotated[str, matching(r"[A-Za-z0-9_.-]{1,128}", "an id: 1 to 128 of A-Z a-z 0-9 _ . -")]
+Secret = Annotated[str, matching(r"[A-Za-z0-9_.=-]{1,512}", "a token: 1 to 512 of A-Z a-z 0-9 _ . = -")]
+Room = Annotated[
+    str,
+    matching(
+        r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}",
+        "a room: up to 64 of A-Z a-z 0-9 _ . -, the first a letter or digit",
+    ),
+]
 Random = Annotated[str, matching(r"[A-Za-z0-9_-]{22,64}", "128 random bits as 22 to 64 of A-Z a-z 0-9 _ -")]
 # RFC 1123, and lower case: names are compared as they are written.
 HostName = Annotated[
