@@ -102,6 +102,17 @@ async def test_a_description_that_cannot_be_used(changed):
         await login(Provider(DESCRIPTION | changed)).begin(REDIRECT, "/")
 
 
+async def test_endpoints_may_have_a_query():
+    """As those of Azure AD B2C, which name a policy by it."""
+    told = {
+        name: f"{address}?p=policy"
+        for name, address in DESCRIPTION.items()
+        if name.endswith(("point", "uri"))
+    }
+    address, _ = await login(Provider(DESCRIPTION | told)).begin(REDIRECT, "/")
+    assert address.startswith(ISSUER + "/authorize?p=policy&response_type=code&")
+
+
 async def test_a_page_that_is_no_json_is_told_by_its_status():
     async def missing(_request: web.Request) -> web.Response:
         return web.Response(status=404, text="<html>not here</html>", content_type="text/html")

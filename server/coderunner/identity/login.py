@@ -108,9 +108,9 @@ class Login:
             # The default of OpenID Connect Discovery, section 3.
             methods = told.get("token_endpoint_auth_methods_supported") or ["client_secret_basic"]
             return Provider(
-                authorize=web_address(str(told.get("authorization_endpoint"))),
-                token=web_address(str(told.get("token_endpoint"))),
-                keys=KeySet(web_address(str(told.get("jwks_uri"))), self._fetcher),
+                authorize=web_address(str(told.get("authorization_endpoint")), query=True),
+                token=web_address(str(told.get("token_endpoint")), query=True),
+                keys=KeySet(web_address(str(told.get("jwks_uri")), query=True), self._fetcher),
                 post_secret="client_secret_basic" not in methods,
             )
         except (ValueError, TypeError) as error:
@@ -147,7 +147,8 @@ class Login:
                 "target": local_target(target), "expires": time.time() + BEGUN_SECONDS,
             },
         )  # fmt: skip
-        return f"{provider.authorize}?{urlencode(query)}", cookie
+        glue = "&" if "?" in provider.authorize else "?"
+        return provider.authorize + glue + urlencode(query), cookie
 
     def target(self, cookie: str) -> str:
         """Where the page goes on after the sign-in of this cookie, however it ends; "/" for none."""

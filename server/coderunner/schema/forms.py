@@ -304,8 +304,10 @@ def engine(text: str) -> str:
     return text
 
 
-def web_address(text: str) -> str:
-    """The address of an issuer or of its keys: https, or http on this machine, without query and password."""
+def web_address(text: str, *, query: bool = False) -> str:
+    """The address of an issuer or of its keys: https, or http on this machine, without a password.
+
+    `query`: whether it may have one, as endpoints of OAuth may (RFC 6749, sections 3.1 and 3.2)."""
     problem = ValueError("an address like https://id.example.com/realm (http only for this machine)")
     try:
         parts = urlsplit(text)
@@ -315,7 +317,8 @@ def web_address(text: str) -> str:
     # Without TLS, whoever is on the way could give the server keys of its own.
     local = parts.hostname in ("localhost", "127.0.0.1", "::1")
     plain = parts.scheme == "https" or (parts.scheme == "http" and local)
-    if not plain or not text.isascii() or not text.isprintable() or set(text) & set(' ?#"<>\\'):
+    refused = set(' #"<>\\') | (set() if query else {"?"})
+    if not plain or not text.isascii() or not text.isprintable() or set(text) & refused:
         raise problem
     return text
 
