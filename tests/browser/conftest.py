@@ -56,7 +56,7 @@ def open_tab(browser: Browser, server: Server) -> Iterator[Callable[..., Tab]]:
     for tab in tabs:
         tab.check()
         # What the page asks for while its session ends is not there any more; the browser tells of it.
-        tab.allowed.append(r"status of 404 .*/api/sessions/")
+        tab.allowed.append(r"status of (404|503) .*/api/sessions/")
         if not tab.page.is_closed():
             tab.get("window.coderunner?.desk.end()")
     for context in {tab.page.context for tab in tabs}:

@@ -11,6 +11,7 @@ from multidict import CIMultiDict
 
 from coderunner import config
 from coderunner.errors import NotAllowed
+from coderunner.fleet.opening import Caller
 from coderunner.identity.chain import made
 from coderunner.identity.principal import Principal
 from coderunner.schema.quotas import QuotasFile
@@ -26,7 +27,7 @@ SETTINGS = config.load({"TRUSTED_PROXIES": "127.0.0.1,10.0.0.0/8"})
 def address(peer: str, *forwarded: str) -> str:
     transport = SimpleNamespace(get_extra_info={"peername": (peer, 1)}.get)
     headers = CIMultiDict([("X-Forwarded-For", one) for one in forwarded])
-    return guard.address_of(SETTINGS, SimpleNamespace(transport=transport, headers=headers))
+    return guard.address_of(SETTINGS, make_mocked_request("GET", "/", headers, transport=transport))
 
 
 @pytest.mark.parametrize(
@@ -47,6 +48,22 @@ def address(peer: str, *forwarded: str) -> str:
 )
 def test_the_address_that_counts(peer, forwarded, expected):
     assert address(peer, *forwarded) == expected
+
+
+def test_a_request_for_an_agent_counts_at_the_agents_address():
+    tickets = Tickets()
+    parts = SimpleNamespace(tickets=tickets)
+    transport = SimpleNamespace(get_extra_info={"peername": ("127.0.0.1", 1)}.get)
+
+    def asked(ticket: str) -> str:
+        request = make_mocked_request("GET", "/", {guard.TICKET: ticket}, transport=transport)
+        guard.note_ticket(parts, request)
+        return guard.address_of(SETTINGS, request)
+
+    with tickets.issued(Caller("203.0.113.9")) as ticket:
+        assert asked(ticket) == "203.0.113.9"
+        assert asked(ticket[:-1]) == "127.0.0.1"
+    assert asked(ticket) == "127.0.0.1", "it ends with the request that it was made for"
 
 
 @pytest.mark.parametrize(
