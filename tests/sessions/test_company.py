@@ -12,8 +12,8 @@ from coderunner.identity.guest import Guest, teacher
 from coderunner.identity.principal import TEACHER, Principal
 from coderunner.schema import messages as m
 from coderunner.sessions import attachments
-from coderunner.sessions.attachment import MAX_MESSAGES
 from coderunner.sessions.deadlines import Deadlines
+from coderunner.sessions.outbox import MAX_MESSAGES
 from tests.sessions.fakes import told, until
 from tests.sessions.test_faults import begun
 

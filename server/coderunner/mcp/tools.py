@@ -38,9 +38,8 @@ KEYS = {
     "page-up": b"\x1b[5~", "page-down": b"\x1b[6~",
 }  # fmt: skip
 NO_SESSION = "there is no such session; `open` returns the handle of one"
-_HANDLE = re.compile(
-    r"([A-Za-z0-9][A-Za-z0-9_.-]{0,127})\.([A-Za-z0-9_-]{1,64})"
-)  # a session's name and token
+# A session's name and token. Such a name is no path of its own in an address, such as `..`.
+_HANDLE = re.compile(r"([A-Za-z0-9][A-Za-z0-9_.-]{0,127})\.([A-Za-z0-9_-]{1,64})")
 _CONTROL = re.compile(r"ctrl-([a-z\[\\\]^_])")
 
 Session = Annotated[str, Field(description="the handle that `open` returned")]
@@ -75,7 +74,7 @@ class Sessions:
     async def open(self, bearer: str, language: str, files: list[dict[str, str]]) -> tuple[str, str]:
         """Opens a session; returns its handle, and its part of the page's address. Raises Refused,
         ToolError."""
-        self._room()
+        self._make_space()
         key = {"Idempotency-Key": secrets.token_urlsafe(24)}
         body = {"language": language, "files": files}
         while True:
@@ -87,7 +86,7 @@ class Sessions:
         self._held[handle] = Held(self.backend, session, token)
         return handle, f"session={session}&token={token}&language={told['language']}"
 
-    def _room(self) -> None:
+    def _make_space(self) -> None:
         """Forgets sessions that are over or that nobody asks for. Raises ToolError if there are too many."""
         gone = asyncio.get_running_loop().time() - IDLE_SECONDS
         for handle, held in list(self._held.items()):
@@ -104,7 +103,7 @@ class Sessions:
             named = _HANDLE.fullmatch(handle)
             if named is None:
                 raise ToolError(NO_SESSION)
-            self._room()
+            self._make_space()
             held = self._held[handle] = Held(self.backend, *named.groups())
         await held.known()
         if held.ended and not held.attached:

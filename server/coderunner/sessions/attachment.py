@@ -1,18 +1,15 @@
 """An attachment: one client's connection to a session, as cursors into its channels' output.
 
 There is no queue of output for a client.  ``next`` makes the next frame from the cursors' positions when the
-client can take one, so a client that reads slowly delays only itself.  Messages are queued, within a bound,
-and one that only reports the latest state of something replaces an earlier one.
+client can take one, so a client that reads slowly delays only itself.  Messages are queued (`outbox`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import math
-from collections import OrderedDict
-from collections.abc import Collection, Hashable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -20,31 +17,13 @@ from coderunner import metrics, timing
 from coderunner.core import codec
 from coderunner.errors import AckAhead, AgentLost, CodeRunnerError, EngineError
 from coderunner.identity.guest import Guest
-from coderunner.schema.messages import (
-    Artifact,
-    Attached,
-    Diagnostics,
-    ErrorMessage,
-    Gap,
-    Hand,
-    InAck,
-    Notice,
-    People,
-    Quotas,
-    Resized,
-    Role,
-    ServerMessage,
-    Stopped,
-    Workspace,
-)
+from coderunner.schema.messages import Gap, ServerMessage
 from coderunner.sessions.channel import Channel
+from coderunner.sessions.outbox import Outbox
 from coderunner.sessions.recall import Fetched
 from coderunner.sessions.window import Window
 from coderunner.wire import flow
 
-MAX_MESSAGES = 1024  # that wait for one client
-MAX_MESSAGE_BYTES = 512 * 1024  # of memory, for all messages that wait for one client
-MESSAGE_COST = 384  # bytes of memory of each, beside its text
 FETCH_SIZE = 60_000  # bytes that are fetched from the agent at once
 FIRST_FRAME = 1024  # bytes of a client's first frame of output; each next one may be larger
 FLUSH_SECONDS = 2.0  # in which an ending attachment is sent the rest of the output
@@ -140,10 +119,8 @@ class Attachment:
         self._cursors: dict[int, Cursor] = {}
         # Numbers without a channel are dropped: a client could name 65,536 of them.
         self._given = {number: at for number, at in cursors.items() if number in source}
-        self._messages: OrderedDict[Hashable, ServerMessage] = OrderedDict()
-        self.waiting = 0  # bytes of memory that the messages take
+        self._outbox = Outbox()
         self.held = 0  # bytes of what was taken and is kept by its owner until the client confirms it
-        self._numbers = itertools.count()
         self._wake = asyncio.Event()
         self.sender: Sender | None = None  # the client's socket, while it is served
         self._idle = False  # `next` waits, with nothing to send
@@ -154,6 +131,11 @@ class Attachment:
         self._flush_until: float | None = None
         self._stalled = False  # output waits for an agent that cannot be reached
         self._last: ServerMessage | None = None  # sent after all output, when the session has ended
+
+    @property
+    def waiting(self) -> int:
+        """Bytes of memory that the queued messages take."""
+        return self._outbox.bytes
 
     @property
     def owner(self) -> bool:
@@ -173,36 +155,18 @@ class Attachment:
 
     def post(self, message: ServerMessage) -> None:
         """Queues a message.  A client that reads none is ended with 1011; its next attach tells it
-        everything.
-
-        A message of some types replaces an earlier one and takes its place, so that the queue of a slow
-        client does not grow with reports of progress.
-        """
+        everything."""
         # After the end nothing is queued, so that the queue can be sent to its end.
         if self.close_code is not None:
             return
-        # A number of its own: such a message replaces nothing.
-        key: Hashable = next(self._numbers)
-        if isinstance(message, Diagnostics | InAck | Resized | Stopped):
-            key = (type(message), message.channel)
-        elif isinstance(message, Artifact):
-            key = (Artifact, message.channel, message.path)
-        elif isinstance(message, Workspace | People | Hand | Quotas):
-            # Also of hands, control and programs: other clients decide how often these change.
-            key = type(message)
-        # A replaced message keeps its place in the order: the new state is sent as early as the old one.
-        if key in self._messages:
-            self.waiting -= _cost(self._messages[key])
-        self._messages[key] = message
-        self.waiting += _cost(message)
-        if len(self._messages) > MAX_MESSAGES or self.waiting > MAX_MESSAGE_BYTES:
+        self._outbox.add(message)
+        if self._outbox.full:
             self.end(_INTERNAL_ERROR, flush=False)
         self.wake()
 
     def cut(self) -> None:
         """Ends it with 1011 and drops its messages, as the session uses too much memory."""
-        self._messages.clear()
-        self.waiting = 0
+        self._outbox.clear()
         self.end(_INTERNAL_ERROR, flush=False)
 
     def forget(self, number: int) -> None:
@@ -290,13 +254,13 @@ class Attachment:
         while True:
             self._wake.clear()  # before looking, so that an event during it is not lost
             # Messages go before output: a `state` or an error must not wait behind megabytes.
-            if self._messages:
+            if self._outbox:
                 return self._next_message()
             if self._left() > 0:
                 frame = await self._next_output()
                 if frame is not None:
                     return frame
-            if self.close_code is not None and not self._messages:
+            if self.close_code is not None and not self._outbox:
                 left = self._left()
                 # The last message says that nothing follows, so it waits for all output, within the flush
                 # time.
@@ -317,7 +281,7 @@ class Attachment:
         """As `next`, without waiting for anything; None when what comes next cannot be sent at once.
 
         ``most``: leaves out channels that have more bytes than that to send."""
-        if self._messages:
+        if self._outbox:
             return self._next_message()
         if self._left() > 0:
             for channel, cursor in self._turns():
@@ -347,10 +311,8 @@ class Attachment:
         return size <= LITTLE and self.close_code is None
 
     def _next_message(self) -> str:
-        message = self._messages.popitem(last=False)[1]
-        self.waiting -= _cost(message)
         # Encoded only now: many messages are replaced by later ones before they are sent.
-        return codec.encode_server(message)
+        return codec.encode_server(self._outbox.take())
 
     def _left(self) -> float:
         """Seconds in which output may still be sent; infinite while the attachment lasts."""
@@ -469,14 +431,3 @@ class Attachment:
         cursor.acked = max(cursor.acked, to)
         self._source.release(channel)
         return codec.encode_server(gap)
-
-
-def _cost(message: ServerMessage) -> int:
-    """An upper bound of a queued message's memory in bytes, without objects that are also held elsewhere."""
-    if isinstance(message, ErrorMessage | Notice):
-        return MESSAGE_COST + 4 * len(message.message)
-    if isinstance(message, Attached):
-        return MESSAGE_COST + MESSAGE_COST * len(message.channels)
-    if isinstance(message, Role):
-        return MESSAGE_COST + MESSAGE_COST // 4 * len(message.input_offsets)
-    return MESSAGE_COST

@@ -89,11 +89,11 @@ def folder_of(name: str, session: str) -> str:
 async def collect(sources: Iterable[tuple[str, Files]]) -> AsyncIterator[bytes]:
     """A zip of the workspaces of all sessions, in pieces. `sources`: (folder in the archive, files of a
     session). What cannot be read, or is too large, is left out and named in LEFT_OUT."""
-    sink, total, names, left_out, patience = Sink(), 0, 0, _LeftOut(), _Patience()
+    sink, total, names, left_out, limits = Sink(), 0, 0, _LeftOut(), _TimeLimits()
     with zipfile.ZipFile(cast(IO[bytes], sink), "w", zipfile.ZIP_DEFLATED, compresslevel=1) as whole:
         for folder, files in sources:
-            patience.begin()
-            entries, why = await _listed(files, patience)
+            limits.begin()
+            entries, why = await _listed(files, limits)
             if why is not None:
                 left_out.note(f"{folder}: {why}")
             size = 0
@@ -104,7 +104,7 @@ async def collect(sources: Iterable[tuple[str, Files]]) -> AsyncIterator[bytes]:
                 try:
                     if names > MAX_NAMES:
                         raise FilesFailed("the names of all files are too long together")
-                    data = await _whole(files, entry, most, patience)
+                    data = await _whole(files, entry, most, limits)
                 except CodeRunnerError as error:
                     left_out.note(f"{path}: {error.message}")
                     continue
@@ -125,7 +125,7 @@ async def collect(sources: Iterable[tuple[str, Files]]) -> AsyncIterator[bytes]:
     yield sink.drain()
 
 
-class _Patience:
+class _TimeLimits:
     """How long sessions are still waited for."""
 
     def __init__(self) -> None:
@@ -167,11 +167,11 @@ class _LeftOut:
         return "".join(f"{line}\n" for line in (*self._lines, *([f"and {more} more"] if more else [])))
 
 
-async def _listed(files: Files, patience: _Patience) -> tuple[list[FileEntry], str | None]:
+async def _listed(files: Files, limits: _TimeLimits) -> tuple[list[FileEntry], str | None]:
     """The files of a workspace; and why some are missing, or None."""
     found: list[FileEntry] = []
     try:
-        async with patience.answer(), files.request():
+        async with limits.answer(), files.request():
             async for entries, _ in files.listing():
                 found += [entry for entry in entries if not entry.folder]
     except CodeRunnerError as error:
@@ -181,9 +181,9 @@ async def _listed(files: Files, patience: _Patience) -> tuple[list[FileEntry], s
     return found, None
 
 
-async def _whole(files: Files, entry: FileEntry, most: int, patience: _Patience) -> bytes:
+async def _whole(files: Files, entry: FileEntry, most: int, limits: _TimeLimits) -> bytes:
     """A file's content. Raises FileTooLarge beyond `most` bytes, FilesFailed if it changes meanwhile."""
-    async with patience.answer(), files.request():
+    async with limits.answer(), files.request():
         begin = await files.read(entry.path)
         if begin.size > most:
             raise FileTooLarge(f"it has {begin.size} bytes; there is room for {max(0, most)}")

@@ -2,7 +2,7 @@
 
 The official SDK is made for ASGI, brings a second web framework, and renders terminals in Python. In a
 separate process it delays neither the start of the server nor a keystroke. This module identifies the caller,
-limits its requests and agents, and forwards each request with a ticket in place of the credential.
+limits its requests, and forwards each request with a ticket in place of the credential.
 """
 
 from __future__ import annotations
