@@ -66,6 +66,16 @@ def test_a_number_is_used_once_whatever_is_forgotten(agent, tmp_path):
     assert server.run(number, "true")["existed"]
 
 
+def test_a_languages_script_tells_that_there_was_no_room(agent, tmp_path):
+    """A database gives back what a failed statement had taken, before anybody can see that it was full."""
+    server = Server(*agent, tmp_path)
+    server.run(1, "sh", "-c", ": >/tmp/.disk-full.$$")
+    assert server.ended(1)["evidence"]["disk_full"] is True
+    server.run(2, "sh", "-c", "ls /tmp/.disk-full.*")  # gone, and told of that program alone
+    second = server.ended(2)["evidence"]
+    assert (second["main"]["code"], second["disk_full"]) == (2, False)
+
+
 def test_time_in_which_it_stood_still_is_no_silence_of_the_server(monkeypatch):
     now = 100.0
     monkeypatch.setattr("coderunner.agent.link.time", SimpleNamespace(monotonic=lambda: now))

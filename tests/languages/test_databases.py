@@ -153,7 +153,8 @@ class TestMariadb:
         async with session(everything, "mariadb") as client:
             text = f"CREATE TABLE t (a LONGBLOB);\n{rows}"
             one = await client.result(1, text, 120, entry="main.sql")
-            assert (one.exit.reason, one.exit.code, one.exit.limits_hit) == ("exited", 1, ("disk",))
+            told = one.exit.reason, one.exit.code, one.exit.limits_hit
+            assert told == ("exited", 1, ("disk",)), one.text
 
     async def test_an_error_ends_the_file_and_leads_to_a_prompt(self, everything: Server) -> None:
         async with session(everything, "mariadb") as client:

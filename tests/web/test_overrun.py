@@ -30,3 +30,23 @@ async def test_a_terminal_that_overran_its_journal_goes_on_behind_the_gap(server
         assert channel.end == len(whole)
         await back.send(m.Close())
         await back.closed()
+
+
+async def test_a_client_that_comes_later_is_told_what_it_will_not_get(server):
+    async with session(server) as client:
+        await client.run(1, CODE.replace("open(", "print('!'); input(); open("))
+        await client.input(1, b"\n")
+        await client.until(1, "!")
+        async with attach(server, client.opened, role="watch") as late:
+            await late.until(1, "!")
+            channel = late.channel(1)
+            # Before all output, and what follows is the rest of it to the byte.
+            assert [gap.from_ for gap in channel.gaps] == [0]
+            assert channel.data == client.channel(1).data[channel.gaps[0].to :]
+        # The server knows where the journal begins now, says so to the next, and sends the gap as well.
+        async with attach(server, client.opened, role="watch") as later:
+            assert (await later.message(m.Attached)).channels[0].from_ == channel.gaps[0].to
+            await later.until(1, "!")
+            assert later.channel(1).gaps == channel.gaps
+        await client.input(1, b"\n")
+        await client.ended(1)

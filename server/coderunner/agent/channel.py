@@ -279,11 +279,11 @@ class Channel(Limited):
                 self.halts.by_signal(message["by"], now)
         else:
             self.halts.clear()
-            self.main_pid = None
             # The next phase begins when the output of this one has been read (`finish_phase`).
             self._pending = message
             if message["last"]:
                 self._exited(message)
+            self.main_pid = None
 
     def _exited(self, record: supervisor.Record) -> None:
         """The process tree has ended: reported at once, also while output is still to be read."""
@@ -299,7 +299,7 @@ class Channel(Limited):
             "oom_kills": (0 if oom is None else oom - (self._oom_before or 0)) + self._memory.kills,
             "thrashed": self._memory.thrashed(time.monotonic(), timed_out=self.intent in TIMEOUTS),
             "fork_refusals": 0 if refusals is None else refusals - (self._refusals_before or 0),
-            "disk_full": self._disk_full or self._look_at_disk(),
+            "disk_full": self._told_full() or self._disk_full or self._look_at_disk(),
             "supervisor_lost": bool(record.get("supervisor_lost")),
         }
         self.halts.clear()
@@ -324,8 +324,8 @@ class Channel(Limited):
                 "wall_ms": round((time.monotonic() - self._phase_began) * 1000),
             }  # fmt: skip
             self._pending = record
-            self.main_pid = None
             self._exited(record)
+            self.main_pid = None
 
     # --- the loop's turn ---------------------------------------------------------------------------
 

@@ -90,7 +90,6 @@ class Peer:
         self.on_gap: Callable[[m.Gap], None] | None = None
         self.on_opened: Callable[[m.Opened], None] | None = None
         self.on_queued: Callable[[], None] | None = None
-        self._told: frozenset[int] = frozenset()  # the channels whose cursor the server was told
         self._broken: str | None = None
         self._news = asyncio.Event()
         # A task: acknowledgements go out while the caller waits for something else.
@@ -107,7 +106,6 @@ class Peer:
 
     def cursors(self) -> dict[int, int]:
         """The cursors for `attach`: by channel, the offset behind the last byte received."""
-        self._told = frozenset(self.channels)
         return {number: one.end for number, one in self.channels.items()}
 
     async def send_raw(self, text: str) -> None:
@@ -195,10 +193,6 @@ class Peer:
             case m.Attached():
                 for view in message.channels:
                     one = self.channel(view.channel)
-                    # Nothing was received: it begins where the journal does. If the server was told a
-                    # cursor of 0, a gap says so instead.
-                    if not one.end and view.channel not in self._told:
-                        one.start = view.from_
                     # Another client of the session may have sent input.
                     one.sent = max(one.sent, view.input_offset)
             case m.ErrorMessage(channel=int(channel), code=code) if code in REFUSALS:

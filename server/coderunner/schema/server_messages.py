@@ -55,8 +55,9 @@ class Isolation(Part, frozen=True):
 
 
 class ChannelView(Part, frozen=True):
-    """A channel in `attached`. `from_` to `to`: the output that is still available. `input_offset`: the next
-    input byte that the server expects."""
+    """A channel in `attached`. `from_` to `to`: the output that is still available, as far as the server
+    knows; what has gone meanwhile a `gap` tells. `input_offset`: the next input byte that the server
+    expects."""
 
     channel: Channel
     mode: Modes
