@@ -171,3 +171,12 @@ def test_a_program_that_takes_down_its_supervisor_leaves_the_host_alone(place):
 def test_who_has_a_user_waiting_does_not_wait_for_it(place):
     assert place.prepare("never", 60_000, wait_for_preload=False) == {"id": 1, "preload": None}
     assert place.run() == "plain w"
+
+
+def test_where_a_user_waits_it_starts_behind_the_first_program(place):
+    """Most sessions that are made for one program are over by then."""
+    place.prepare("fork", wait_for_preload=False)
+    assert place.run() == "plain w"
+    assert not (place.folder / "hosts").exists()
+    wait_until(lambda: (place.folder / "hosts").exists(), 10, "the preload's start")
+    wait_until(lambda: place.run() == FORKED, 10, "a program that is forked there")

@@ -30,6 +30,9 @@ RUN, DOCKER_RUN = "POST /api/run of a Python hello, warm, to the whole answer", 
 BATCH = f"a batch of {CASES:,} inputs for one C++ program, with its compilation"
 SESSIONS = f"one-shot sessions (POST /api/run), {AT_ONCE} at a time"
 CONTAINERS = f"the engine's create, start and remove, {AT_ONCE} at a time"
+# What no server gets below whose agent is in Python: an interpreter that does nothing, and the user's.
+INTERPRETERS = f"the same of containers that start two interpreters and end, {AT_ONCE} at a time"
+TWO = ["/usr/bin/python3 -I -S -c pass; python3 -c \"print('hello')\""]
 
 
 class Bench:
@@ -81,10 +84,20 @@ class Bench:
         await self.calm()
         return await self.rate(self.container)
 
-    async def container(self) -> None:
-        made = await self.engine.containers.create(self.config)
+    async def interpreters(self) -> float:
+        await self.calm()
+        return await self.rate(self.container_to_its_end)
+
+    async def container_to_its_end(self) -> None:
+        await self.container({"Entrypoint": ["sh", "-c"], "Cmd": TWO})
+
+    async def container(self, ends: dict[str, Any] | None = None) -> None:
+        """Makes and removes a container. `ends`: a configuration with which it ends by itself, first."""
+        made = await self.engine.containers.create({**self.config, **(ends or {})})
         try:
             await made.start()
+            if ends is not None:
+                await made.wait()
         finally:
             await made.delete(force=True)
 
@@ -133,6 +146,7 @@ async def measured(server: Server, rounds: int) -> list[Row]:
             Row(BATCH, bench.batch, "/s", target=100),
             Row(SESSIONS, bench.sessions, "/s", peer=CONTAINERS),
             Row(CONTAINERS, bench.containers, "/s"),
+            Row(INTERPRETERS, bench.interpreters, "/s", peer=CONTAINERS),
         ]
         for number in range(rounds + 1):  # the first is a warm-up
             for row in rows:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
@@ -17,7 +18,7 @@ from coderunner.fleet.catalog import READY, LanguageCatalog, Readiness
 from coderunner.fleet.provision import Identity, Provisioner
 from coderunner.fleet.uids import Uids
 from coderunner.fleet.workers import WorkerPool
-from tests.harness import ENGINE
+from tests.harness import ENGINE, docker
 from tests.images.conftest import server_builder
 
 INSTANCE = f"test-{secrets.token_hex(4)}"
@@ -74,4 +75,24 @@ async def test_trouble_is_what_the_engine_says(provisioner: Provisioner) -> None
     with pytest.raises(StartFailed):
         await provisioner.create("bash")
     assert "runtime" in (provisioner.trouble() or "")
+    assert all_free(provisioner.uids)
+
+
+async def test_a_container_that_is_removed_ends_by_itself(provisioner: Provisioner) -> None:
+    """Which costs the engine less than to kill it."""
+    since = str(int(time.time()))
+    one = await provisioner.create("bash")
+    await provisioner.remove(one)
+    events = docker("events", "--since", since, "--until", str(int(time.time()) + 1),
+                    "--filter", f"container={one.id}", "--format", "{{.Action}} {{.Actor.Attributes.exitCode}}")  # fmt: skip
+    told = events.splitlines()
+    assert "die 0" in told
+    assert not [line for line in told if line.startswith("kill")]
+
+
+async def test_one_whose_agent_does_not_answer_is_removed_all_the_same(provisioner: Provisioner) -> None:
+    one = await provisioner.create("bash")
+    docker("pause", one.id)
+    await provisioner.remove(one)
+    assert await provisioner.engine.list({"coderunner.instance": INSTANCE}) == []
     assert all_free(provisioner.uids)

@@ -6,6 +6,7 @@ bytes behind it, and returns (JSON, bytes), None for an empty answer, or LATER.
 
 from __future__ import annotations
 
+import os
 import time
 
 from . import files, folders, snapshot, workspace
@@ -75,6 +76,10 @@ class Calls:
     def _op_seal(self, body: typed.Seal, raw: bytes) -> None:
         """Keeps the server's sealed record; None forgets it, so that no server adopts this container."""
         self.sealed = body["record"]
+
+    def _op_end(self, body: typed.End, raw: bytes) -> None:
+        """Ends PID 1, with which the kernel ends all processes of the container."""
+        os._exit(0)
 
     def _op_prepare(self, body: Any, raw: bytes) -> object:
         """Starts the language's service and preload.  Answered when they are ready, or have failed to be."""

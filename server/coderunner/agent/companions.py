@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 
     from .channel import Channel
 
+# Until the preload starts where a user waits: a session that only runs one program is over by then, and
+# another's next program comes later. Its start costs as much processor time as the agent's own.
+PRELOAD_DELAY = 2.0
+
 
 class Companions:
     """Starts and watches the service and the preload.
@@ -42,13 +46,13 @@ class Companions:
         """Starts those that were not started yet, however often it is called.
 
         ``number``: id of the call to answer.  ``service``, ``preload``: their specs, or None.
-        ``wait_for_preload``: False when a user is waiting: then programs start without the preload until it
-        is ready.
+        ``wait_for_preload``: False when a user is waiting: then the preload starts after PRELOAD_DELAY, and
+        programs start without it until it is ready.
         """
         if service and self._service is None:
             self._service = Service(service, now)
         if preload and self.preload is None:
-            self.preload = Preload(preload, now)
+            self.preload = Preload(preload, now if wait_for_preload else now + PRELOAD_DELAY)
         self._waiting.append((number, wait_for_preload))
 
     def retire(self, now: float) -> None:

@@ -298,10 +298,11 @@ class Provisioner:
             self.known.discard(container.id)
 
     async def _remove(self, container: Container) -> None:
-        await container.close()
-        if not self._leaving:
-            # After `leave_behind` the user id stays in use, as the container does.
-            await self._erase(container.id, container.uid, container.session)
+        if self._leaving:
+            await container.close()  # the user id stays in use, as the container does
+            return
+        await container.end()
+        await self._erase(container.id, container.uid, container.session)
 
     async def _erase(self, container_id: str, uid: int, session: str) -> None:
         try:

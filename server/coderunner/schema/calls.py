@@ -122,6 +122,10 @@ class Seal(Call, frozen=True, kw_only=True):
     record: str | None
 
 
+class End(Call, frozen=True, kw_only=True):
+    """Has the agent end, and all of its container with it. It has no answer: the stream ends."""
+
+
 class Prepare(Call, frozen=True, kw_only=True):
     """`wait_for_preload`: whether the answer waits for the preload as well."""
 

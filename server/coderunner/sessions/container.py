@@ -7,6 +7,7 @@ condemned, or its agent does not answer.  Until then a broken stream is replaced
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Mapping
@@ -20,7 +21,7 @@ from coderunner.engine.host import Host
 from coderunner.engine.sockets import AgentSocket, NobodyCame
 from coderunner.errors import AgentLost, ContainerGone, EngineError, EngineUnavailable
 from coderunner.logs import fields
-from coderunner.schema.calls import Call
+from coderunner.schema.calls import Call, End
 from coderunner.schema.reports import AgentProtocolError, Hello
 from coderunner.sessions.holdings import Holdings
 from coderunner.sessions.link import (
@@ -39,6 +40,7 @@ _kernel = Host()
 MEND_SECONDS = 30.0  # how long the agent of a running container may be unreachable
 ENGINE_SECONDS = 300.0  # how long the engine may be away; with live-restore its containers run on
 RETRY_SECONDS = 0.2  # between two attempts
+END_SECONDS = 0.5  # for an agent to end when it is told to; usually 1 or 2 ms
 
 
 class AnotherVersion(AgentLost):
@@ -320,3 +322,19 @@ class Container:
         await self._tasks.stop()
         if self._linked:
             await self.link.close()
+
+    async def end(self) -> None:
+        """Has the agent end, and the container with it, and waits until the engine knows.
+
+        For a container that is to be removed: to kill one that runs costs the engine another start of its
+        runtime, about 20 ms of processor time.  An agent that does not end in END_SECONDS is left to that."""
+        self._lose("closed")
+        await self._tasks.stop()
+        if not self._linked:
+            return
+        self.link.cast(End())
+        with contextlib.suppress(TimeoutError, EngineError):
+            async with timing.within(END_SECONDS):
+                await asyncio.shield(self.link.closed)
+            await self._engine.wait(self.id, END_SECONDS)
+        await self.link.close()

@@ -85,6 +85,10 @@ class Seal(TypedDict):
     record: str | None
 
 
+class End(TypedDict):
+    """A `coderunner.schema.calls.End`."""
+
+
 class Prepare(TypedDict):
     """A `coderunner.schema.calls.Prepare`."""
 
