@@ -83,9 +83,10 @@ async def test_a_container_that_is_removed_ends_by_itself(provisioner: Provision
     since = str(int(time.time()))
     one = await provisioner.create("bash")
     await provisioner.remove(one)
-    events = docker("events", "--since", since, "--until", str(int(time.time()) + 1),
-                    "--filter", f"container={one.id}", "--format", "{{.Action}} {{.Actor.Attributes.exitCode}}")  # fmt: skip
-    told = events.splitlines()
+    told = docker(
+        "events", "--since", since, "--until", str(int(time.time()) + 1), "--filter", f"container={one.id}",
+        "--format", "{{.Action}} {{.Actor.Attributes.exitCode}}",
+    ).splitlines()  # fmt: skip
     assert "die 0" in told
     assert not [line for line in told if line.startswith("kill")]
 

@@ -77,7 +77,7 @@ class Calls:
         """Keeps the server's sealed record; None forgets it, so that no server adopts this container."""
         self.sealed = body["record"]
 
-    def _op_end(self, body: typed.End, raw: bytes) -> None:
+    def _op_quit(self, body: typed.Quit, raw: bytes) -> None:
         """Ends PID 1, with which the kernel ends all processes of the container."""
         os._exit(0)
 

@@ -122,7 +122,7 @@ class Seal(Call, frozen=True, kw_only=True):
     record: str | None
 
 
-class End(Call, frozen=True, kw_only=True):
+class Quit(Call, frozen=True, kw_only=True):
     """Has the agent end, and all of its container with it. It has no answer: the stream ends."""
 
 

@@ -21,7 +21,7 @@ from coderunner.engine.host import Host
 from coderunner.engine.sockets import AgentSocket, NobodyCame
 from coderunner.errors import AgentLost, ContainerGone, EngineError, EngineUnavailable
 from coderunner.logs import fields
-from coderunner.schema.calls import Call, End
+from coderunner.schema.calls import Call, Quit
 from coderunner.schema.reports import AgentProtocolError, Hello
 from coderunner.sessions.holdings import Holdings
 from coderunner.sessions.link import (
@@ -332,7 +332,7 @@ class Container:
         await self._tasks.stop()
         if not self._linked:
             return
-        self.link.cast(End())
+        self.link.cast(Quit())
         with contextlib.suppress(TimeoutError, EngineError):
             async with timing.within(END_SECONDS):
                 await asyncio.shield(self.link.closed)

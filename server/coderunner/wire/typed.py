@@ -85,8 +85,8 @@ class Seal(TypedDict):
     record: str | None
 
 
-class End(TypedDict):
-    """A `coderunner.schema.calls.End`."""
+class Quit(TypedDict):
+    """A `coderunner.schema.calls.Quit`."""
 
 
 class Prepare(TypedDict):
