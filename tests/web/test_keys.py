@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
@@ -9,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 
+import aiohttp
 import pytest
 
 from coderunner.identity import stored
@@ -66,7 +68,7 @@ async def test_a_key_from_its_making_to_its_end(server):
     listed = json.loads(keys(server, "list", "--json"))
     row = next(one for one in listed if one["id"] == ident)
     assert (row["name"], row["state"], row["expires"]) == ("grader", "good", None)
-    secret = key.rpartition("_")[2]
+    secret = key.split("_", 2)[2]  # which may have underscores itself
     assert secret not in keys(server, "list")
     assert secret not in server.log.read_text()
     for file in (server.log.parent / server.environment["STATE_DIR"]).glob("*sqlite*"):
@@ -118,6 +120,32 @@ async def test_the_end_of_a_key_closes_its_sockets(server, end):
     async with attach(server, opened) as again:
         await again.send(m.Close())
         await again.closed()
+
+
+SLOW = {"language": "bash", "source": "echo begun; sleep 30; echo too late"}
+
+
+async def test_the_end_of_a_key_ends_requests_that_wait(server):
+    """As it closes sockets: nothing is told any more to who holds it."""
+    key = keys(server, "add", "to-be-revoked")
+    await known(server, key)
+    events = {**bearer(key), "Accept": "text/event-stream"}
+    async with (
+        aiohttp.ClientSession(server.url) as http,
+        http.post("api/run", json=SLOW, headers=events) as one,
+    ):
+        waiting = asyncio.create_task(asked(server, "api/run", "POST", json=SLOW, headers=bearer(key)))
+        text = b""
+        while b"begun" not in text:
+            text += await one.content.readany()
+        keys(server, "revoke", key.split("_")[1])
+        async with asyncio.timeout(SEEN_SECONDS):
+            status, told = await waiting
+            assert (status, told["code"]) == (401, "unauthenticated")
+            with pytest.raises(
+                aiohttp.ClientPayloadError
+            ):  # broken off, so that it is not taken for the whole
+                await one.content.read()
 
 
 @pytest.mark.long

@@ -60,6 +60,7 @@ async def caller_of(request: web.Request, header: str) -> Caller:
         # `require` refuses it below if a credential is required.
         who = parts.identity.nobody
     who.require("run")
+    guard.identified_as(request, who)
     return Caller(address, who.subject, about=about, who=who)
 
 

@@ -269,12 +269,25 @@ class Runs:
         """Removes answers early if the limit is exceeded, the oldest of the caller with most bytes first.
 
         The limit may be exceeded when a run ends, as an answer may be twelve times as long as its output.
+        A run and its repetitions are removed together, and not while one of them is to end yet.
         """
         while self._total > self._maximum:
-            ended = [work for work in self._jobs.values() if work.done]
+            ended = [chain for chain in self._chains() if all(work.done for work in chain)]
             if not ended:
                 return
-            self.forget(min(ended, key=lambda work: (-self._held[_whose(work.about)], work.ended_at)))
+            oldest = min(
+                ended,
+                key=lambda chain: (-self._held[_whose(chain[0].about)], max(work.ended_at for work in chain)),
+            )
+            for work in oldest:
+                self.forget(work)
+
+    def _chains(self) -> list[list[Work]]:
+        """Each run or batch with its repetitions."""
+        chains: dict[str, list[Work]] = {}
+        for work in self._jobs.values():
+            chains.setdefault(_first_of(work), []).append(work)
+        return list(chains.values())
 
     # --- finding -----------------------------------------------------------------------------------------
 
@@ -353,13 +366,12 @@ class Runs:
         A run and its repetitions are removed together, KEPT_SECONDS after the last of them: they are found by
         the first one's id.
         """
-        ends: dict[str, float] = {}
-        for one in self._jobs.values():
-            end = one.ended_at if one.done or one.error is not None else math.inf
-            ends[_first_of(one)] = max(ends.get(_first_of(one), 0.0), end)
-        for one in list(self._jobs.values()):
-            if now > ends[_first_of(one)] + KEPT_SECONDS:
-                self.forget(one)
+        for chain in self._chains():
+            if now > KEPT_SECONDS + max(
+                one.ended_at if one.done or one.error is not None else math.inf for one in chain
+            ):
+                for one in chain:
+                    self.forget(one)
 
     async def close(self) -> None:
         """Stops all work. Unfinished work is continued by the next server."""

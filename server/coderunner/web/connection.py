@@ -359,7 +359,7 @@ class Connection:
             return
         if not ended(self._who, self._attached is not None and self._attached.oversees):
             return
-        error = Unauthenticated("the credential of this connection was revoked or has expired")
+        error = Unauthenticated(guard.ENDED)
         if self._attached is not None and error.close is not None:
             self.post(m.ErrorMessage.of(error))
             self._attached.end(error.close, flush=False)

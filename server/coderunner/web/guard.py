@@ -8,6 +8,7 @@ import ipaddress
 import re
 import secrets
 import socket
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -73,6 +74,7 @@ def from_here(request: web.BaseRequest, header: str) -> bool:
 
 
 _ID: web.RequestKey[str] = web.RequestKey("id", str)
+ENDED = "the credential of this connection was revoked or has expired"
 _CALLER: web.RequestKey[Caller] = web.RequestKey("caller", Caller)
 _WHO: web.RequestKey[Principal] = web.RequestKey("who", Principal)
 _ADDRESS: web.RequestKey[str] = web.RequestKey("address", str)
@@ -284,6 +286,18 @@ async def caller(parts: Parts, request: web.BaseRequest, protocols: Sequence[str
         request[_CALLER] = known  # a WebSocket asks twice
         request[ACCOUNT] = parts.registry.quotas.account(known.principal, address, known.roles)
     return known
+
+
+def check_still(parts: Parts, request: web.BaseRequest) -> None:
+    """Raises Unauthenticated if the key of an identified caller has ended since, as for its sockets."""
+    who = request.get(_WHO)
+    if who is not None and parts.identity.ended(who, time.time(), oversees=False):
+        raise Unauthenticated(ENDED)
+
+
+def identified_as(request: web.BaseRequest, who: Principal) -> None:
+    """Notes the principal of a request that another interface has identified in its own way."""
+    request[_WHO] = who
 
 
 def identified(request: web.BaseRequest) -> Principal | None:

@@ -48,7 +48,9 @@ def wanted(request: web.Request) -> bool:
 
 
 def gone(request: web.Request) -> bool:
-    """Whether the caller has closed the connection."""
+    """Whether the caller has closed the connection; for a request that waits, time and again. Raises
+    Unauthenticated if the caller's key was revoked or has expired meanwhile."""
+    guard.check_still(request.app[PARTS], request)
     return request.transport is None or request.transport.is_closing()
 
 

@@ -74,9 +74,9 @@ async def _stream(request: web.Request, shown: Wall, caller: Caller, who: Princi
     first, quiet = True, timing.now()
     # Ends when the server stops, as the sessions must not be reported as gone. Ends also with the teacher's
     # credential.
-    while not gone(request) and parts.registry.absent is None:
-        if parts.identity.ended(who, time.time(), oversees=True):
-            break
+    while parts.registry.absent is None and not parts.identity.ended(who, time.time(), oversees=True):
+        if gone(request):
+            raise ConnectionResetError("the caller is gone")
         told = shown.changes()
         # The first one also where the room is empty: its page knows then that it is connected.
         if first or told.tiles or told.gone:
@@ -87,7 +87,5 @@ async def _stream(request: web.Request, shown: Wall, caller: Caller, who: Princi
             quiet = timing.now()
             await sending.send(caller.address, response, b":\n\n")
         await asyncio.sleep(PAUSE_SECONDS)
-    if gone(request):
-        raise ConnectionResetError("the caller is gone")
     await response.write_eof()
     return response
