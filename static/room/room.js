@@ -2,7 +2,7 @@
 import '../app/policy.js'; // before any library makes a style
 import { world } from '../app/browser.js';
 import { bearer, credential, forgetKey, keepKey } from '../app/key.js';
-import { signInAtProvider, signInFailure } from '../app/sign-in.js';
+import { byCookie, signInAtProvider, signInFailure, signOut } from '../app/sign-in.js';
 import { fillMarkup } from '../app/texts.js';
 import { inWords } from '../core/problem.js';
 import { eventsOf } from '../core/stream.js';
@@ -52,6 +52,14 @@ async function login(/** @type {string} */ why) {
   // Only the ways that this server offers; if it does not answer, a key.
   const told = await world.fetch(world.api('api/identity'), { cache: 'no-store' }).then((answer) => answer.json(), () => null);
   at('provider').hidden = !told?.ways?.includes('oidc');
+  offerToLeave(told); // somebody may be signed in who does not teach here
+}
+
+/** Shows the way out: of a sign-in, or of the key that this tab keeps. */
+function offerToLeave(/** @type {Who | null} */ whose) {
+  const signedIn = !bearer() && byCookie(whose);
+  at('leave').hidden = !bearer() && !signedIn;
+  at('leave').textContent = signedIn && whose ? texts.identity.signOut(whose.name) : texts.wall.forget;
 }
 
 /** Follows one stream until the server ends it or it is lost. @returns {Promise<boolean>} whether to request another one */
@@ -77,7 +85,7 @@ async function follow(/** @type {AbortController} */ mine) {
     at('room').hidden = false;
     at('tell-all').hidden = false;
     at('transfer').hidden = !teaches();
-    at('leave').hidden = !bearer();
+    offerToLeave(who);
     let whole = true;
     const watched = answer.body.pipeThrough(new TransformStream({
       transform(piece, out) {
@@ -123,11 +131,11 @@ at('login').addEventListener('submit', (/** @type {SubmitEvent} */ event) => {
   connect();
 });
 at('provider').addEventListener('click', signInAtProvider);
-at('leave').addEventListener('click', () => {
+at('leave').addEventListener('click', async () => {
   open?.abort();
   open = null;
   clearTimeout(timer);
-  login('');
+  login(bearer() || await signOut() ? '' : texts.identity.notSignedOut);
 });
 at('tell-all').addEventListener('click', () => tell(room, null));
 at('open-hand-out').addEventListener('click', () => handOut(room));

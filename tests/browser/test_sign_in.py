@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Page, expect
 
 from tests.browser.tab import Tab
 from tests.harness import Server, running_server
@@ -64,16 +64,26 @@ def test_with_a_key(closed: Server, open_tab: Callable[..., Tab]) -> None:
     assert tab.get("sessionStorage.getItem('coderunner.key')") is None
 
 
-def test_with_a_provider(place: Place, open_tab: Callable[..., Tab]) -> None:
-    tab = open_tab(place.server.url)
-    page, banner = tab.page, tab.page.locator("#banners [data-key=identity]")
-    banner.get_by_role("button", name="Sign in").click()
+def at_the_provider(page: Page, place: Place) -> None:
+    """Signs in as alice."""
     page.wait_for_url(f"{place.provider}/**")
     page.fill("[name=login]", "alice")
     page.fill("[name=password]", "x")
     page.click("[type=submit]")
     page.click("text=Continue")
     page.wait_for_url(f"{place.server.url}**")
+
+
+def pages_of(place: Place) -> str:
+    """What the browser may tell of the provider's own pages, which ask for their fonts elsewhere."""
+    return r"provider|Refused|favicon|fonts\.googleapis\.com|" + place.provider
+
+
+def test_with_a_provider(place: Place, open_tab: Callable[..., Tab]) -> None:
+    tab = open_tab(place.server.url)
+    page, banner = tab.page, tab.page.locator("#banners [data-key=identity]")
+    banner.get_by_role("button", name="Sign in").click()
+    at_the_provider(page, place)
     tab.ready()
     runs(tab)
     expect(banner).to_have_count(0)
@@ -81,5 +91,19 @@ def test_with_a_provider(place: Place, open_tab: Callable[..., Tab]) -> None:
     expect(page.locator("#menu-sign-out")).to_have_text("Sign out (alice of the test)")
     page.click("#menu-sign-out")
     expect(banner).to_be_visible()
-    # The provider's own pages ask for their fonts elsewhere.
-    tab.allowed.append(r"provider|Refused|favicon|fonts\.googleapis\.com|" + place.provider)
+    tab.allowed.append(pages_of(place))
+
+
+def test_who_is_signed_in_can_sign_out_at_a_rooms_wall(place: Place, open_tab: Callable[..., Tab]) -> None:
+    tab = open_tab(place.server.url)
+    tab.allowed += [pages_of(place), "status of 40[13]"]
+    page = tab.page
+    page.locator("#banners [data-key=identity]").get_by_role("button", name="Sign in").click()
+    at_the_provider(page, place)
+    page.goto(f"{place.server.url}room/algebra")
+    expect(page.locator("#problem")).to_have_text("You are not a teacher of this room. Sign in as one.")
+    expect(page.locator("#leave")).to_have_text("Sign out (alice of the test)")
+    page.click("#leave")
+    expect(page.locator("#leave")).to_be_hidden()
+    page.goto(place.server.url)
+    expect(page.locator("#banners [data-key=identity]")).to_be_visible()
