@@ -66,7 +66,7 @@ pure() {
 
 # The long suites in two parts beside each other, as most of what they do is to wait: half of the time. The second's output
 # follows the first's, and the tests that failed in either are noted where scripts/flaky.py looks.
-APART=(tests/languages tests/images tests/faults/test_attach_stream.py)
+APART=(tests/languages tests/images tests/nginx tests/faults/test_attach_stream.py)
 long_suites() {
   local code=0 other=0 second cache=.run/second-cache
   rm -rf "$cache"

@@ -6,6 +6,7 @@ for both, and a bound that holds on a busy machine is still one on a quiet one.
 
 from __future__ import annotations
 
+import math
 import os
 import pty
 import select
@@ -14,7 +15,10 @@ import statistics
 import threading
 import time
 import tty
-from typing import Self
+from collections.abc import Awaitable, Callable
+from typing import Any, Self, TypeVar
+
+T = TypeVar("T")
 
 PAGE_WORK = """() => { const began = performance.now(); let sum = 0;
     for (let at = 0; at < 1e7; at += 1) sum = (sum + at) % 1009;
@@ -23,6 +27,7 @@ PAGE_WORK = """() => { const began = performance.now(); let sum = 0;
 INTERVAL = 0.02
 LEAST_MS = 1.0  # below this a ratio says nothing
 PATIENCE_SECONDS = 20.0
+MINUTE = 60.0
 
 
 def work_seconds() -> float:
@@ -34,6 +39,23 @@ def _worked() -> float:
     began = time.thread_time()
     sum(range(200_000))
     return time.thread_time() - began
+
+
+class Minute:
+    """A measurement that is made anew when the last one is a minute old, for tests that are compared with it
+    one after another."""
+
+    def __init__(self) -> None:
+        self._made = -math.inf
+        self._value: Any = None
+
+    async def of(self, measure: Callable[[], Awaitable[T]]) -> T:
+        """The last one's value, or a new one."""
+        if time.monotonic() - self._made > MINUTE:
+            self._value = await measure()
+            self._made = time.monotonic()
+        value: T = self._value
+        return value
 
 
 class BareTerminal:

@@ -22,7 +22,17 @@ from tests.reference import BareTerminal
 
 pytestmark = pytest.mark.long
 
-CASES = catalogue.cases()
+# What has no way to an agent's stream: nothing of it differs with agents that are reached over the engine
+# (tests/faults/test_attach_stream.py).
+ELSEWHERE = {
+    "accounts", "addresses", "agents", "credentials", "facades", "frames", "handshake", "kernel", "messages",
+    "network", "pages", "requests", "roles", "rooms", "strangers", "tokens",
+}  # fmt: skip
+CASES = [
+    case
+    for case in catalogue.cases()
+    if os.environ.get("AGENT_STREAM") != "attach" or case.group not in ELSEWHERE
+]
 # What a bystander's echo may take (the median), as a multiple of a bare terminal's here in the same
 # seconds. Alone on two processors it is 1 to 14 times as long, beside three other runs of tests up to 90: the
 # bare terminal feels no other containers. Attacks that succeeded made it 1,500 times as long.

@@ -15,11 +15,12 @@ from coderunner.attack.clients import strangers
 from coderunner.attack.stage import Stage
 from tests.harness import running_server
 from tests.nginx.front import NAME, running_nginx
-from tests.reference import BareTerminal
+from tests.reference import BareTerminal, Minute
 
 pytestmark = pytest.mark.long
 CASES = {case.name: case for case in strangers.GROUP.cases}
 TIMES_CALM = 25.0  # p50, of a calm one of the same minute, or a bare terminal's of the same seconds
+CALM = Minute()
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +66,7 @@ async def test_through_nginx(crowded, name, monkeypatch):
         return await neighbour(_)
 
     monkeypatch.setattr(strangers, "served", neighbour)
-    _, quiet, _ = await _beside(url, calm)
+    _, quiet, _ = await CALM.of(lambda: _beside(url, calm))
     seen, echo, beside = await _beside(url, CASES[name].script)
     told = f"p50 {echo.p50:.1f} ms, calm {quiet.p50:.1f}, bare {beside:.1f}; p99 {echo.p99:.1f}"
     print(f"\n{name}: {told}")
