@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import time
 from collections.abc import AsyncIterator
@@ -18,6 +19,7 @@ from coderunner.fleet.catalog import READY, LanguageCatalog, Readiness
 from coderunner.fleet.provision import Identity, Provisioner
 from coderunner.fleet.uids import Uids
 from coderunner.fleet.workers import WorkerPool
+from coderunner.sessions.container import END_SECONDS
 from tests.harness import ENGINE, docker
 from tests.images.conftest import server_builder
 
@@ -97,3 +99,56 @@ async def test_one_whose_agent_does_not_answer_is_removed_all_the_same(provision
     await provisioner.remove(one)
     assert await provisioner.engine.list({"coderunner.instance": INSTANCE}) == []
     assert all_free(provisioner.uids)
+
+
+async def test_a_member_of_a_group_ends_in_its_turn_only(provisioner: Provisioner) -> None:
+    """At its end it leaves its network, during whose other changes an old engine may lock up (`Networks`)."""
+    one, networks = await provisioner.create("bash"), provisioner.engine.networks
+    networks.joined(one.id)
+    async with networks.changing:
+        removal = asyncio.create_task(provisioner.remove(one))
+        await asyncio.sleep(1)
+        assert (await provisioner.engine.inspect(one.id)).running
+    await removal
+    assert await provisioner.engine.list({"coderunner.instance": INSTANCE}) == []
+
+
+async def test_an_end_that_cannot_be_told_is_not_waited_for(
+    provisioner: Provisioner, monkeypatch: Any
+) -> None:
+    one = await provisioner.create("bash")
+    one.condemn("for the test")
+    await one.link.close()
+    waits = []
+    monkeypatch.setattr(provisioner.engine, "wait", lambda *what: waits.append(what))
+    await provisioner.remove(one)
+    assert not waits
+    assert await provisioner.engine.list({"coderunner.instance": INSTANCE}) == []
+
+
+async def test_an_end_that_is_cancelled_leaves_no_link(provisioner: Provisioner) -> None:
+    """Such as by the deadline of its removal."""
+    one = await provisioner.create("bash")
+    docker("pause", one.id)
+    ending = asyncio.create_task(one.end())
+    await asyncio.sleep(0.1)
+    ending.cancel()
+    await asyncio.wait({ending})
+    assert ending.cancelled()
+    assert one.link.closed.done()
+
+
+async def test_the_end_and_the_wait_for_it_have_one_deadline(
+    provisioner: Provisioner, monkeypatch: Any
+) -> None:
+    one = await provisioner.create("bash")
+    docker("pause", one.id)
+
+    async def hangs(_container: str, within_s: float) -> None:
+        await asyncio.sleep(within_s)
+
+    monkeypatch.setattr(provisioner.engine, "wait", hangs)
+    asyncio.get_running_loop().call_later(0.8 * END_SECONDS, one.link.closed.set_result, "for the test")
+    began = time.monotonic()
+    await one.end()
+    assert time.monotonic() - began < 1.5 * END_SECONDS

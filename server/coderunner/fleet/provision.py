@@ -301,7 +301,12 @@ class Provisioner:
         if self._leaving:
             await container.close()  # the user id stays in use, as the container does
             return
-        await container.end()
+        if container.id in self.engine.networks.members:
+            # With its end it leaves its networks, which must not coincide with another change of one.
+            # `remove` has its turn among these; the end of the agent would have none.
+            await container.close()
+        else:
+            await container.end()
         await self._erase(container.id, container.uid, container.session)
 
     async def _erase(self, container_id: str, uid: int, session: str) -> None:

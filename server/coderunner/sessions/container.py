@@ -332,9 +332,12 @@ class Container:
         await self._tasks.stop()
         if not self._linked:
             return
-        self.link.cast(Quit())
-        with contextlib.suppress(TimeoutError, EngineError):
-            async with timing.within(END_SECONDS):
-                await asyncio.shield(self.link.closed)
-            await self._engine.wait(self.id, END_SECONDS)
-        await self.link.close()
+        try:
+            if not self.link.closed.done():  # over a broken link nothing can be told to the agent
+                self.link.cast(Quit())
+                with contextlib.suppress(TimeoutError, EngineError):
+                    async with timing.within(END_SECONDS):  # both: what follows has a deadline of its own
+                        await asyncio.shield(self.link.closed)
+                        await self._engine.wait(self.id, END_SECONDS)
+        finally:
+            await self.link.close()
