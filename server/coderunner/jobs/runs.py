@@ -269,15 +269,21 @@ class Runs:
         """Removes answers early if the limit is exceeded, the oldest of the caller with most bytes first.
 
         The limit may be exceeded when a run ends, as an answer may be twelve times as long as its output.
-        A run and its repetitions are removed together, and not while one of them is to end yet.
+        A run and its repetitions are removed together, and not while one of them is to end yet. Those of
+        which another repetition may begin are the caller's last to go.
         """
         while self._total > self._maximum:
-            ended = [chain for chain in self._chains() if all(work.done for work in chain)]
+            over = [chain for chain in self._chains() if all(map(_ended, chain))]
+            ended = [chain for chain in over if any(work.done for work in chain)]  # others take no room
             if not ended:
                 return
             oldest = min(
                 ended,
-                key=lambda chain: (-self._held[_whose(chain[0].about)], max(work.ended_at for work in chain)),
+                key=lambda chain: (
+                    -self._held[_whose(chain[0].about)],
+                    _may_go_on(chain),
+                    max(work.ended_at for work in chain),
+                ),
             )
             for work in oldest:
                 self.forget(work)
@@ -367,9 +373,7 @@ class Runs:
         the first one's id.
         """
         for chain in self._chains():
-            if now > KEPT_SECONDS + max(
-                one.ended_at if one.done or one.error is not None else math.inf for one in chain
-            ):
+            if now > KEPT_SECONDS + max(one.ended_at if _ended(one) else math.inf for one in chain):
                 for one in chain:
                     self.forget(one)
 
@@ -381,6 +385,20 @@ class Runs:
 def _first_of(work: Work) -> str:
     """The id of the run that this one repeats, otherwise its own."""
     return (isinstance(work, Job) and work.about.plan.first) or work.id
+
+
+def _ended(work: Work) -> bool:
+    """Whether it has an answer, or an error in place of one."""
+    return work.done or work.error is not None
+
+
+def _may_go_on(chain: list[Work]) -> bool:
+    """Whether another repetition of a run may begin. That depends on how the last one has ended, of which
+    only its interface knows."""
+    if not isinstance(chain[0], Job) or any(work.error is not None for work in chain):
+        return False
+    repetitions: int = chain[0].about.plan.again
+    return len(chain) <= repetitions
 
 
 def _digest(principal: str | None, key: str) -> str:
