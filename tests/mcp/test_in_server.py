@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -17,6 +18,8 @@ from coderunner.web.mcp import MAX_BODY
 from tests.harness import Server, eventually, running_server
 from tests.mcp.agents import by_http
 from tests.web.ordering import again, idle
+from tests.web.test_identity import bearer
+from tests.web.test_keys import SEEN_SECONDS, keys, known
 
 # Servers begin and end in it.
 pytestmark = [pytest.mark.long, pytest.mark.timeout(240)]
@@ -179,3 +182,22 @@ async def test_what_an_agent_is_refused_counts_at_its_own_address(tmp_path: Path
         lines = [json.loads(line) for line in server.log.read_text().splitlines() if line.startswith("{")]
         refused = [(one["code"], one["address"]) for one in lines if one["msg"] == "request refused"]
         assert refused == [("no_session", "198.51.100.7"), ("no_file", "198.51.100.7")]
+
+
+async def test_the_end_of_a_key_ends_what_an_agent_waits_for(mcp: Server):
+    key = keys(mcp, "add", "to-be-revoked")
+    await known(mcp, key)
+    batch = {"language": "python", "source": "while True: pass", "cases": [{"stdin": "", "expected": ""}] * 9}
+    call = {
+        "jsonrpc": "2.0", "id": 1, "method": "tools/call",
+        "params": {"name": "batch", "arguments": {"request": batch}},
+    }  # fmt: skip
+    async with (
+        aiohttp.ClientSession(headers={**ACCEPT, **bearer(key)}) as http,
+        http.post(mcp.url + "mcp", json=call) as answer,
+    ):
+        assert answer.status == 200  # the answer has begun
+        keys(mcp, "revoke", key.split("_")[1])
+        async with asyncio.timeout(SEEN_SECONDS):
+            with pytest.raises(aiohttp.ClientPayloadError):
+                await answer.read()

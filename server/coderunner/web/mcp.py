@@ -27,6 +27,7 @@ from coderunner.errors import CannotStart, InternalError, NotAllowed, RateLimite
 from coderunner.fleet.opening import Caller
 from coderunner.logs import fields
 from coderunner.web import guard
+from coderunner.web.api.events import LOOK_SECONDS
 from coderunner.web.api.runs import BODIES
 from coderunner.web.api.sending import SENDING
 from coderunner.web.keys import PARTS
@@ -131,7 +132,7 @@ class Mcp:
                 told["X-Accel-Buffering"] = "no"  # nginx would collect events until its buffer is full
                 response = web.StreamResponse(status=answer.status, headers=told)
                 await response.prepare(request)
-                async for piece in _pieces(answer):
+                async for piece in _pieces(request, answer):
                     await sending.send(caller.address, response, piece)
                 await response.write_eof()
                 return response
@@ -172,8 +173,20 @@ def _page(request: web.Request) -> str:
     return f"{scheme}://{place.removesuffix(PATH)}" if place else ""
 
 
-async def _pieces(answer: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
-    while piece := await answer.content.read(PIECE):
+async def _pieces(request: web.Request, answer: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+    """Yields the answer as it arrives. Raises Unauthenticated if the caller's key ends meanwhile: what the
+    process asks for its caller has a ticket or a session's token in place of that key."""
+    while True:
+        guard.check_still(request.app[PARTS], request)
+        try:
+            async with asyncio.timeout(LOOK_SECONDS) as look:
+                piece = await answer.content.read(PIECE)
+        except TimeoutError:
+            if not look.expired():  # it is that of the connection
+                raise
+            continue
+        if not piece:
+            return
         yield piece
 
 
