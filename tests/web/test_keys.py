@@ -25,7 +25,13 @@ SEEN_SECONDS = 5.0  # within which a running server knows of a change
 def server(tmp_path_factory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("keys")
     with running_server(
-        folder, ready=("bash",), LANGUAGES="bash", WARM_MAX="2", ANONYMOUS="no", LOG_LEVEL="debug"
+        folder,
+        ready=("bash",),
+        LANGUAGES="bash",
+        WARM_MAX="2",
+        ANONYMOUS="no",
+        LOG_LEVEL="debug",
+        FACADES="piston",
     ) as one:
         yield one
 
@@ -146,6 +152,63 @@ async def test_the_end_of_a_key_ends_requests_that_wait(server):
                 aiohttp.ClientPayloadError
             ):  # broken off, so that it is not taken for the whole
                 await one.content.read()
+
+
+async def test_the_end_of_a_key_ends_pistons_sockets(server):
+    key = keys(server, "add", "to-be-revoked")
+    await known(server, key)
+    files = [{"content": SLOW["source"]}]
+    async with (
+        aiohttp.ClientSession(server.url, headers=bearer(key)) as http,
+        http.ws_connect("api/v2/connect") as socket,
+    ):
+        await socket.send_json({"type": "init", "language": "bash", "version": "*", "files": files})
+        while (await socket.receive_json()).get("data") != "begun\n":
+            pass
+        keys(server, "revoke", key.split("_")[1])
+        async with asyncio.timeout(SEEN_SECONDS):
+            assert (await socket.receive_json())["type"] == "error"
+            assert (await socket.receive()).data == 4002
+
+
+async def read_after(server: Server, key: str, answer: aiohttp.ClientResponse) -> None:
+    """Reads what there is of a long answer some time after its key was revoked."""
+    await answer.content.readany()
+    keys(server, "revoke", key.split("_")[1])
+    await asyncio.sleep(SEEN_SECONDS)
+    with pytest.raises(aiohttp.ClientPayloadError):
+        await answer.read()
+
+
+@pytest.mark.long
+async def test_the_end_of_a_key_ends_an_answer_that_is_being_read(server):
+    key = keys(server, "add", "to-be-revoked")
+    await known(server, key)
+    # 12 MB, as each byte takes six in JSON: more than what the kernel keeps of it.
+    body = {"source": "head -c 2M /dev/zero | tr '\\0' '\\1'", "limits": {"output_bytes": 2 << 20}}
+    body["language"] = "bash"
+    async with (
+        aiohttp.ClientSession(server.url, headers=bearer(key)) as http,
+        http.post("api/run", json=body) as answer,
+    ):
+        assert answer.content_length > 12_000_000
+        await read_after(server, key, answer)
+
+
+@pytest.mark.long
+async def test_the_end_of_a_teachers_key_ends_the_collecting_of_files(server):
+    teacher = keys(server, "add", "to-be-revoked", "--role", "teacher", "--room", "algebra")
+    pupil = keys(server, "add", "pupil", "--room", "algebra")
+    await known(server, pupil)
+    async with session(server, "bash", headers=bearer(pupil)) as client:
+        await client.run(1, "for n in {1..5}; do head -c 3M /dev/urandom >$n; done", entry="main.sh")
+        await client.ended(1)
+        async with (
+            aiohttp.ClientSession(server.url, headers=bearer(teacher)) as http,
+            http.get("api/rooms/algebra/archive") as answer,
+        ):
+            assert answer.status == 200
+            await read_after(server, teacher, answer)
 
 
 @pytest.mark.long

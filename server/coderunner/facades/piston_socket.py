@@ -23,6 +23,8 @@ from coderunner.schema import messages as m
 from coderunner.schema.api import MAX_BODY
 from coderunner.schema.parts import SIGNALS
 from coderunner.tasks import Tasks
+from coderunner.web import guard
+from coderunner.web.api import events
 from coderunner.web.api.cors import across_origins
 from coderunner.web.keys import PARTS, TCP_CONNECTIONS
 from coderunner.web.sockets import Socket, serve_socket
@@ -199,7 +201,10 @@ class Talk:
                     await self._send({"type": "stage", "stage": stage})
             if over:
                 break
-            await job.news()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(events.LOOK_SECONDS):
+                    await job.news()
+            guard.check_still(self._parts, self._request)
         result = await running.result_of(job)
         if result.reason in running.LOST:
             raise InternalError("the sandbox was lost; connect again")

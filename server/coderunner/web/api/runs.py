@@ -142,6 +142,7 @@ async def _whole(request: web.Request, job: Work) -> web.StreamResponse:
         response.content_length = os.fstat(stored.fileno()).st_size
         await response.prepare(request)
         while data := stored.read(PIECE):
+            guard.check_still(request.app[PARTS], request)  # who reads slowly may take long
             await sending.send(address, response, data)
     await response.write_eof()
     return response

@@ -6,13 +6,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import io
+import time
 from collections.abc import Iterator
 
 from aiohttp import web
 
 from coderunner import audit, timing
 from coderunner.core.project import check_path
-from coderunner.errors import FilesBusy, FileTooLarge, NoSession, NotAllowed
+from coderunner.errors import FilesBusy, FileTooLarge, NoSession, NotAllowed, Unauthenticated
 from coderunner.fleet.registry import Caller
 from coderunner.fleet.wall import in_words, sessions_of
 from coderunner.identity.principal import Principal
@@ -21,6 +22,7 @@ from coderunner.schema.rooms import HandedOut, HandedOuts, HandLowered, HandOutQ
 from coderunner.sessions import handout
 from coderunner.sessions.overseers import OPERATOR
 from coderunner.sessions.session import Session
+from coderunner.web import guard
 from coderunner.web.api.sending import SENDING
 from coderunner.web.api.wall import teacher_of
 from coderunner.web.files import body_of, body_pieces
@@ -106,6 +108,8 @@ async def collect(request: web.Request) -> web.StreamResponse:
         sources = [(handout.folder_of(one.record.name, one.id), one.files) for one in sessions]
         try:
             async for piece in handout.collect(sources):
+                if request.app[PARTS].identity.ended(who, time.time(), oversees=True):
+                    raise Unauthenticated(guard.ENDED)
                 await sending.send(caller.address, response, piece)
         except TimeoutError:
             raise ConnectionResetError("the caller takes nothing") from None
