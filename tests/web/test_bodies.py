@@ -14,6 +14,7 @@ from coderunner.core import codec
 from coderunner.errors import BadJson, BadMedia, BadMessage, BodyTooLarge, RateLimited
 from coderunner.web.api import bodies
 from coderunner.web.api.bodies import Bodies
+from coderunner.web.keys import PARTS
 
 MOST = 4 * 1024 * 1024
 
@@ -38,7 +39,10 @@ class Content:
 
 
 def asked(*pieces: bytes, media: str = "application/json", length: int | None = None, then: Any = None):
-    return SimpleNamespace(content_type=media, content_length=length, content=Content(*pieces, then=then))
+    return SimpleNamespace(
+        content_type=media, content_length=length, content=Content(*pieces, then=then),
+        app={PARTS: None}, get=lambda _: None,  # of an unknown caller
+    )  # fmt: skip
 
 
 async def test_a_body_in_pieces_is_read_whole():

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import secrets
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import aiohttp
 import pytest
@@ -152,6 +153,34 @@ async def test_the_end_of_a_key_ends_requests_that_wait(server):
                 aiohttp.ClientPayloadError
             ):  # broken off, so that it is not taken for the whole
                 await one.content.read()
+
+
+async def test_a_key_that_ends_while_a_body_arrives_begins_nothing(server):
+    key = keys(server, "add", "to-be-revoked")
+    await known(server, key)
+    ended = asyncio.Event()
+
+    async def body() -> AsyncIterator[bytes]:
+        yield b'{"language": "bash", '
+        await ended.wait()
+        yield b'"source": "echo too late"}'
+
+    async def refused() -> bool:
+        return await status(server, key) == 401
+
+    before = server.log.read_text().count("session opened")
+    # With a key of its own it would go on without its caller.
+    headers = {**bearer(key), "Content-Type": "application/json", "Idempotency-Key": secrets.token_hex(16)}
+    async with aiohttp.ClientSession(server.url, headers=headers) as http:
+        sending = asyncio.create_task(http.post("api/run", data=body()))
+        await asyncio.sleep(0.5)
+        keys(server, "revoke", key.split("_")[1])
+        await eventually(refused, SEEN_SECONDS, "the revoked key opens nothing")
+        ended.set()
+        async with await sending as answer:
+            assert (answer.status, (await answer.json())["code"]) == (401, "unauthenticated")
+    await asyncio.sleep(1)
+    assert server.log.read_text().count("session opened") == before
 
 
 async def test_the_end_of_a_key_ends_pistons_sockets(server):

@@ -15,7 +15,9 @@ from coderunner.core import codec
 from coderunner.core.shares import Shares
 from coderunner.errors import BadJson, BadMedia, BadMessage, BodyTooLarge, RateLimited
 from coderunner.schema.check import NotJson, S, read_json
+from coderunner.web import guard
 from coderunner.web.files import body_pieces
+from coderunner.web.keys import PARTS
 
 T = TypeVar("T")
 
@@ -52,8 +54,9 @@ class Bodies:
         """Reads a JSON body and returns it as a `kind`.
 
         `address`: the caller's. `maximum`: the most bytes. `values`: the most JSON values, which are counted
-        before anything is parsed. Raises BadMedia, BodyTooLarge, TooSlow, RateLimited, BadJson, and
-        BadMessage with the problems of the body.
+        before anything is parsed. Raises BadMedia, BodyTooLarge, TooSlow, RateLimited, BadJson,
+        Unauthenticated where the caller's key has ended meanwhile, and BadMessage with the problems of the
+        body.
         """
         # Also a protection: a form of another site cannot have this type without asking first (CORS).
         if request.content_type != "application/json":
@@ -100,6 +103,8 @@ class Bodies:
             mine[0] += len(piece)
             self._shares.add(address, len(piece))
             yield piece
+        # It may have taken long to arrive: nothing is begun with a key that has ended meanwhile.
+        guard.check_still(request.app[PARTS], request)
 
     async def _parse(self, parse: Callable[[bytes], T], data: bytes, values: int) -> T:
         if len(data) <= AT_ONCE:
