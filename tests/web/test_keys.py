@@ -149,9 +149,8 @@ async def test_the_end_of_a_key_ends_requests_that_wait(server):
         async with asyncio.timeout(SEEN_SECONDS):
             status, told = await waiting
             assert (status, told["code"]) == (401, "unauthenticated")
-            with pytest.raises(
-                aiohttp.ClientPayloadError
-            ):  # broken off, so that it is not taken for the whole
+            # Broken off, so that it is not taken for the whole.
+            with pytest.raises(aiohttp.ClientPayloadError):
                 await one.content.read()
 
 
