@@ -63,7 +63,8 @@ class Limited(Start):
         """Whether the language's own script has found that the program wanted more room than there was, of
         which nothing is to be seen: a database gives back what a failed statement had taken.
 
-        It leaves a file with its process id. A program could, too, and would tell of itself alone."""
+        It leaves a file with its process id. A program could, too, and would tell of its own session
+        alone."""
         try:
             os.unlink(f"/tmp/.disk-full.{self.main_pid}")
         except OSError:
