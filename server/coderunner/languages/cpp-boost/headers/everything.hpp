@@ -1,1 +1,0 @@
-../../cpp/headers/everything.hpp
