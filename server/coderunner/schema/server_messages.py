@@ -151,7 +151,8 @@ class Opened(Message, frozen=True, tag="opened"):
 
 class Attached(Message, frozen=True, tag="attached"):
     """This socket is bound to the session. For each channel, `from` and `to` tell the output that is still
-    available, `input_offset` the next input byte that the server expects.
+    available, as far as the server knows; a `gap` tells what has gone. `input_offset`: the next input byte
+    that the server expects.
     """
 
     session: Id
