@@ -40,7 +40,7 @@ _kernel = Host()
 MEND_SECONDS = 30.0  # how long the agent of a running container may be unreachable
 ENGINE_SECONDS = 300.0  # how long the engine may be away; with live-restore its containers run on
 RETRY_SECONDS = 0.2  # between two attempts
-END_SECONDS = 0.5  # for an agent to end when it is told to, and for the engine to know: 80 to 200 ms at load 7
+END_SECONDS = 0.5  # for an agent to end when it is told to, and the engine to know: 80 to 200 ms at load 7
 
 
 class AnotherVersion(AgentLost):
