@@ -22,6 +22,15 @@ PROGRAMS = {
     ),
     "prints a duration": ("int main() { cout << chrono::seconds(5); }", "5s"),
     "formats a duration": ('int main() { cout << format("{}", chrono::milliseconds(5)); }', "5ms"),
+    "another library": (
+        "#include <nlohmann/json.hpp>\nint main() { cout << nlohmann::json{1, 2}; }",  # it uses <filesystem>
+        "[1,2]",
+    ),
+    "an extension": (
+        "#include <ext/pb_ds/assoc_container.hpp>\n"
+        "int main() { __gnu_pbds::cc_hash_table<int, int> t; t[1] = 7; cout << t[1]; }",
+        "7",
+    ),
     "literals": ("using namespace literals; int main() { cout << 5ms; }", "5ms"),
 }
 
