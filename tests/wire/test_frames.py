@@ -32,7 +32,7 @@ def encoded(values, seed):
 
 
 def as_values(frame):
-    return frame._asdict()
+    return dict(zip(frame._fields, frame, strict=True))
 
 
 class TestDecoder:

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import fcntl
-import json
 import os
-import signal
 import struct
 import termios
 import time
 
-from coderunner.wire import flow, words
+from coderunner.wire import compact, flow, words
 from coderunner.wire.journal import STDERR, STDOUT, Journal
 
 from . import halts, kernel, supervisor
+from .lean import signal, suppress
 from .limited import COMPILING, EXITED, RUNNING, Limited
 from .modes import Modes
 
@@ -233,7 +231,7 @@ class Channel(Limited):
     def _continue(self) -> None:
         """Continues a stopped program, also one in the background, or one whose terminal holds back
         output."""
-        with contextlib.suppress(OSError):
+        with suppress(OSError):
             if self.tty:
                 self.halts.release_output(self.out)
             if self.main_pid is not None:
@@ -258,7 +256,7 @@ class Channel(Limited):
             if not newline:
                 return
             self._reports = rest
-            self._on_report(json.loads(line))
+            self._on_report(compact.loads(line))
 
     def _on_report(self, message: Any) -> None:
         now = time.monotonic()

@@ -6,13 +6,13 @@ component of a path is opened by itself, without following links, and only regul
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import stat
 import zlib
 
 from . import kernel, owner
+from .lean import contextmanager, suppress
 
 TYPE_CHECKING = False  # as of the typing module, which costs each container a megabyte
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def explain(error: OSError, path: str) -> FilesError:
     return FilesError("files_failed", f"{path!r}: {os.strerror(number or errno.EIO)}")
 
 
-@contextlib.contextmanager
+@contextmanager
 def folder_of(path: str, *, change: bool = False, make: bool = False) -> Iterator[tuple[int, str]]:
     """(descriptor of the folder that contains ``path``, last component), open within the block.
 
@@ -94,7 +94,7 @@ def folder_of(path: str, *, change: bool = False, make: bool = False) -> Iterato
             at = "/".join(parts[:number])
             folder = entered[-1][0]
             if make:
-                with contextlib.suppress(FileExistsError):
+                with suppress(FileExistsError):
                     os.mkdir(part, 0o755, dir_fd=folder)
             entered.append(owner.enter(part, needed, folder))
         at = path
@@ -144,7 +144,7 @@ class Upload:
         try:
             # The permissions of the old file are kept, so that an executable script stays one.
             mode = 0o755 if executable else 0o644
-            with contextlib.suppress(FileNotFoundError):
+            with suppress(FileNotFoundError):
                 old = os.stat(self._name, dir_fd=self._folder, follow_symlinks=False)
                 if stat.S_ISREG(old.st_mode):
                     # Always readable and writable for its owner, or the next run could not read it.
@@ -161,7 +161,7 @@ class Upload:
     def close(self) -> None:
         """Closes the file; without ``finish`` it is removed."""
         if self._folder >= 0 and self._temporary:
-            with contextlib.suppress(OSError):
+            with suppress(OSError):
                 os.unlink(self._temporary, dir_fd=self._folder)
         for descriptor in (self._target, self._folder):
             if descriptor >= 0:
@@ -243,7 +243,7 @@ def opened(path: str) -> tuple[int, os.stat_result]:
 
 def make_readable(path: str) -> None:
     """Gives the owner permission to read a file, if it exists and that is possible."""
-    with contextlib.suppress(FilesError), folder_of(path, change=True) as (folder, name):
+    with suppress(FilesError), folder_of(path, change=True) as (folder, name):
         os.close(owner.read(name, folder, keep=False))
 
 

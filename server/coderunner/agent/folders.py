@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import bisect
-import contextlib
 import errno
 import os
 import stat
 
 from . import files, owner
+from .lean import suppress
 
 TYPE_CHECKING = False  # as of the typing module, which costs each container a megabyte
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def listing(after: str | None, limit: int) -> tuple[list[typed.FileFound], str |
             looked += 1
             last = prefix + name
             size += len(os.fsencode(last))
-            with contextlib.suppress(OSError):
+            with suppress(OSError):
                 status = os.stat(name, dir_fd=folder, follow_symlinks=False)
                 if not _add(found, last, status) or not stat.S_ISDIR(status.st_mode):
                     continue
@@ -143,7 +143,7 @@ def _empty(top: int, limit: int) -> int:
                 continue
             name = names.pop()
             # A program may have removed it first.
-            with contextlib.suppress(FileNotFoundError):
+            with suppress(FileNotFoundError):
                 if not stat.S_ISDIR(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
                     os.unlink(name, dir_fd=folder)
                     count += 1

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import ctypes
 import fcntl
 import os
 import struct
 import termios
+
+from .lean import get_errno, libc
 
 # From <sys/inotify.h>. With _EXCEPT_UNLINKED, files that were removed while open cause no events.
 MODIFY, CLOSE_WRITE, MOVED_FROM, MOVED_TO, CREATE, DELETE = 0x2, 0x8, 0x40, 0x80, 0x100, 0x200
@@ -19,12 +20,11 @@ _WANTED = (
 # Watch, mask, cookie, length of the name that follows.
 _EVENT = struct.Struct("iIII")
 READ_SIZE = 65536
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 def _checked(result: int) -> int:
     if result < 0:
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+        raise OSError(get_errno(), os.strerror(get_errno()))
     return result
 
 
@@ -32,17 +32,17 @@ class Inotify:
     """One inotify descriptor.  Raises OSError when the user has no instances left."""
 
     def __init__(self) -> None:
-        self.descriptor = _checked(_libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC))
+        self.descriptor = _checked(libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC))
 
     def add(self, path: str) -> int:
         """Watches a folder; returns the watch's number, the old one if it has a watch already.
 
         Raises OSError; ENOSPC when the user has no watches left."""
-        return _checked(_libc.inotify_add_watch(self.descriptor, os.fsencode(path), _WANTED))
+        return _checked(libc.inotify_add_watch(self.descriptor, os.fsencode(path), _WANTED))
 
     def remove(self, watch: int) -> None:
         """Removes a watch."""
-        _libc.inotify_rm_watch(self.descriptor, watch)
+        libc.inotify_rm_watch(self.descriptor, watch)
 
     def read(self) -> list[tuple[int, int, str]]:
         """[(watch, mask, name)]: the waiting events, in order.

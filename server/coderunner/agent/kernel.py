@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import os
+
+from .lean import get_errno, libc, suppress
 
 # From <linux/prctl.h> and <linux/fs.h>.
 _PR_SET_DUMPABLE = 4
 _PR_SET_CHILD_SUBREAPER = 36
 _RENAME_NOREPLACE = 1
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 def _prctl(option: int, value: int) -> None:
-    if _libc.prctl(option, value, 0, 0, 0) != 0:
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    if libc.prctl(option, value, 0, 0, 0) != 0:
+        raise OSError(get_errno(), os.strerror(get_errno()))
 
 
 def hide_memory() -> None:
@@ -37,8 +36,8 @@ def rename(folder: int, name: str, target: int, new: str) -> None:
     """Renames atomically and never replaces a file.  ``folder``, ``target``: descriptors of the folders.
 
     Raises FileExistsError, OSError."""
-    if _libc.renameat2(folder, os.fsencode(name), target, os.fsencode(new), _RENAME_NOREPLACE) != 0:
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    if libc.renameat2(folder, os.fsencode(name), target, os.fsencode(new), _RENAME_NOREPLACE) != 0:
+        raise OSError(get_errno(), os.strerror(get_errno()))
 
 
 def read(path: str) -> bytes:
@@ -57,8 +56,8 @@ def remove_shared() -> None:
     """Removes System V shared memory, message queues and semaphores, which outlive all processes."""
     # (kind, number of arguments that are 0): IPC_RMID is 0, and `semctl` has a semaphore's index before it.
     for name, place in (("shm", 1), ("msg", 1), ("sem", 2)):
-        remove = getattr(_libc, f"{name}ctl")
-        with contextlib.suppress(OSError), open(f"/proc/sysvipc/{name}") as file:
+        remove = getattr(libc, f"{name}ctl")
+        with suppress(OSError), open(f"/proc/sysvipc/{name}") as file:
             # The first line is a heading.
             for line in file.readlines()[1:]:
                 remove(int(line.split()[1]), *(0,) * place, None)
@@ -91,7 +90,7 @@ def fork_refusals() -> int | None:
 
 def _number(paths: tuple[str, ...]) -> int | None:
     for path in paths:
-        with contextlib.suppress(OSError, ValueError):
+        with suppress(OSError, ValueError):
             return int(read(path))
     return None
 
@@ -109,7 +108,7 @@ def memory_used() -> int | None:
 def memory_account() -> dict[str, int]:
     """The kernel's statistics of this container's memory, by the kernel's names; empty if there are none."""
     for path in ("/sys/fs/cgroup/memory.stat", "/sys/fs/cgroup/memory/memory.stat"):
-        with contextlib.suppress(OSError, ValueError):
+        with suppress(OSError, ValueError):
             lines = (line.split() for line in read(path).decode("ascii").splitlines())
             return {name: int(value) for name, value in lines}
     return {}
@@ -118,7 +117,7 @@ def memory_account() -> dict[str, int]:
 def memory_stalled() -> float | None:
     """Seconds in which some process of this container waited for memory; None if the kernel does not say
     (control groups of version 1, or no PSI)."""
-    with contextlib.suppress(OSError, ValueError, IndexError):
+    with suppress(OSError, ValueError, IndexError):
         # "some avg10=0.00 avg60=0.00 avg300=0.00 total=0", in microseconds
         return int(read("/sys/fs/cgroup/memory.pressure").split(b"\n")[0].rpartition(b"total=")[2]) / 1e6
     return None
@@ -127,7 +126,7 @@ def memory_stalled() -> float | None:
 def cpu_seconds() -> float | None:
     """Seconds of CPU time of all processes that were ever in this container; None if the kernel does not
     say."""
-    with contextlib.suppress(OSError, ValueError):
+    with suppress(OSError, ValueError):
         return int(read("/sys/fs/cgroup/cpuacct/cpuacct.usage")) / 1e9
     used = _counter(("/sys/fs/cgroup/cpu.stat",), b"usage_usec")
     return None if used is None else used / 1e6

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import signal
 import time
 
 from coderunner.wire import words
 from coderunner.wire.journal import Journal
 
 from . import cpu, halts, kernel, memory, tree
+from .lean import signal
 from .start import Start
 
 TYPE_CHECKING = False  # as of the typing module, which costs each container a megabyte

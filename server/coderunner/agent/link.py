@@ -9,13 +9,12 @@ counts as gone after ``flow.SILENCE_SECONDS`` without a frame.
 
 from __future__ import annotations
 
-import contextlib
 import errno
-import json
 import time
 
-from coderunner.wire import flow, frames
+from coderunner.wire import compact, flow, frames
 
+from .lean import suppress
 from .stream import IN, OUT, Stream, connect
 
 TYPE_CHECKING = False  # as of the typing module, which costs each container a megabyte
@@ -133,7 +132,7 @@ class Link:
 
         None when its generation is not above the one in force: then it is told so.  Raises ValueError or
         KeyError for a frame that no server sends."""
-        greeting: dict[str, Any] = json.loads(frame.payload)
+        greeting: dict[str, Any] = compact.loads(frame.payload)
         if frame.generation <= self.generation:
             # Generations are times, and the clock of a restarted server may have been set back: the reply
             # names the generation to exceed.
@@ -205,7 +204,7 @@ class Link:
 
     def send_json(self, kind: int, value: Any, **fields: int) -> None:
         """As ``send``, with ``value`` as JSON."""
-        self.send(kind, json.dumps(value, separators=(",", ":")).encode(), **fields)
+        self.send(kind, compact.dumps(value), **fields)
 
     def reply(self, number: Any, reply: Mapping[str, object], data: bytes = b"") -> None:
         """Queues the answer to the call ``number``: JSON, followed by the bytes ``data``."""
@@ -273,5 +272,5 @@ class Link:
         text = "".join(traceback.format_exception(type(error), error, error.__traceback__)).encode()
         if self._current is not None and self._current.is_socket:
             self.send(frames.FATAL_ERROR, text[-MAX_FATAL_ERROR:])
-            with contextlib.suppress(OSError):
+            with suppress(OSError):
                 self._current.write()

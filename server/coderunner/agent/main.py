@@ -7,11 +7,9 @@ queue of output; the only queue is that of the replies, one for each call.
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import os
 import select
-import signal
 import time
 
 from coderunner.wire import SOCKET_FOLDER, VERSION, frames
@@ -19,6 +17,7 @@ from coderunner.wire import SOCKET_FOLDER, VERSION, frames
 from . import kernel
 from .calls import Calls
 from .companions import Companions
+from .lean import signal, suppress
 from .link import Link
 from .programs import Programs
 from .stream import IN, OUT
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
     from .stream import Stream
 
 _FOREVER = 1e9  # seconds
+SPARE_SECONDS = 1.0  # from the start, until a container in which nothing runs imports what is seldom needed
 FLOOD_SECONDS = 0.005  # the longest that a flood of output is handled without a full turn of the loop
 _CLOSED = select.EPOLLHUP | select.EPOLLERR
 
@@ -50,6 +50,7 @@ class Agent:
         self._watched: dict[int, tuple[int, Any]] = {}  # what is registered with epoll, as `_wanted` gives it
         self._outputs: dict[int, Channel] = {}  # the watched descriptors that carry only output of programs
         self._epoll = select.epoll()
+        self._spare_due: float | None = time.monotonic() + SPARE_SECONDS
         self._wake, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         # A SIGCHLD makes the pipe readable: without it the loop would sleep on after a child's end.
         signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
@@ -100,12 +101,24 @@ class Agent:
         moments = self.link.tick(now)
         moments += self.programs.tick(now, told=self.link.writable)
         moments += self.companions.tick(self.programs.live(), now)
+        self._import_spare(now, moments)
         look = self.workspace.tick()
         if look is not None:
             moments.append(look)
         if not moments:
             return -1
         return max(0.0, min(moments) - now)
+
+    def _import_spare(self, now: float, moments: list[float]) -> None:
+        """Imports what the start has left out, where no user waits."""
+        if self._spare_due is None or self.programs.live():
+            return
+        if now < self._spare_due:
+            moments.append(self._spare_due)
+            return
+        from . import patterns  # noqa: F401
+
+        self._spare_due = None
 
     def _finish_phases(self) -> None:
         # Artifacts are collected before the end of a program is reported: clients show them together.
@@ -153,7 +166,7 @@ class Agent:
             self.programs.read_output(channel, descriptor)
 
     def _drain_wake(self) -> None:
-        with contextlib.suppress(BlockingIOError):
+        with suppress(BlockingIOError):
             os.read(self._wake, 4096)
 
     def _reap(self) -> None:
@@ -251,7 +264,7 @@ class Agent:
         wanted = self._wanted()
         for descriptor in [number for number in self._watched if number not in wanted]:
             del self._watched[descriptor]
-            with contextlib.suppress(OSError):  # closed in the meantime, which unregisters it
+            with suppress(OSError):  # closed in the meantime, which unregisters it
                 self._epoll.unregister(descriptor)
         for descriptor, interest in wanted.items():
             # Compared with its owner: the number may have been closed, and reused by another channel.

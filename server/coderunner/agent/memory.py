@@ -17,9 +17,8 @@ once shows the same rates.  It cannot have more refaults than mapped pages: what
 
 from __future__ import annotations
 
-import signal
-
 from . import kernel, tree
+from .lean import signal
 
 ALLOCATION_SPEED = 1 << 30  # bytes a second that a program allocates at most, about
 MIN_LOOK_SECONDS = 0.02  # between two readings of the statistics, at least

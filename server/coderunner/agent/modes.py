@@ -7,8 +7,6 @@ journal's beginning, which a client has to restore before it is sent the rest.
 
 from __future__ import annotations
 
-import re
-
 # DEC private mode -> whether it is set after a reset of the terminal.
 DEFAULTS = {
     1: False,  # application cursor keys
@@ -29,7 +27,6 @@ DEFAULTS = {
     1016: False,
     2004: False,  # bracketed paste
 }
-_SEQUENCE = re.compile(rb"\x1b(?:\[\?([0-9;]{1,40})([hl])|\[!p|c|([=>]))")
 _MAX_SEQUENCE = 48  # bytes
 
 
@@ -43,9 +40,11 @@ class Modes:
 
     def feed(self, data: bytes) -> None:
         """The next bytes of output, in order, complete sequences or not."""
+        from . import patterns  # see there why only here
+
         data = self._tail + data
         end = 0
-        for found in _SEQUENCE.finditer(data):
+        for found in patterns.SEQUENCE.finditer(data):
             end = found.end()
             numbers, how, keypad = found.groups()
             if keypad:

@@ -6,9 +6,10 @@ so that a user who is learning about permissions finds them unchanged.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import stat
+
+from .lean import suppress
 
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # O_NONBLOCK: opening a named pipe that nobody writes to would block PID 1.
@@ -93,7 +94,7 @@ def make_kept_usable(workspace: str) -> None:
             continue
         try:
             for one in os.listdir(kept)[:MAX_KEPT]:
-                with contextlib.suppress(OSError):
+                with suppress(OSError):
                     make_usable_at(one, kept)
         finally:
             os.close(kept)

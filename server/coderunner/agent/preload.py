@@ -11,13 +11,12 @@ Nothing depends on it: runs that it cannot handle, and runs while it is not read
 
 from __future__ import annotations
 
-import array
-import fnmatch
-import json
 import os
-import signal
-import socket
+import struct
 
+from coderunner.wire import compact
+
+from .lean import matches, signal, socket
 from .service import Service
 
 TYPE_CHECKING = False  # as of the typing module, which costs each container a megabyte
@@ -60,17 +59,18 @@ class Preload(Service):
     def _fork(self, out: int) -> int:
         # SOCK_SEQPACKET keeps messages apart, and carries descriptors.
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
-            try:
-                pid = os.fork()
-            except OSError:
-                ours.close()
-                raise
-            if pid == 0:
-                # New numbers, so that copying to 0 to 3 overwrites none before it was copied itself.
-                copy = os.dup(theirs.fileno())
-                null = os.open("/dev/null", os.O_RDWR)
-                self._become({0: null, 1: out, 2: out, _SOCKET: copy})
+        try:
+            pid = os.fork()
+        except OSError:
+            ours.close()
+            theirs.close()
+            raise
+        if pid == 0:
+            # New numbers, so that copying to 0 to 3 overwrites none before it was copied itself.
+            copy = os.dup(theirs.fileno())
+            null = os.open("/dev/null", os.O_RDWR)
+            self._become({0: null, 1: out, 2: out, _SOCKET: copy})
+        theirs.close()
         ours.setblocking(False)
         self.socket = ours
         return pid
@@ -96,23 +96,23 @@ class Preload(Service):
         """Whether a program with this spec behaves the same when the preload runs it."""
         if not self.usable or spec["compile"] or spec["run"] != self._declared["run"]:
             return False
-        if not any(fnmatch.fnmatchcase(spec["entry"], pattern) for pattern in self._declared["entries"]):
+        if not any(matches(spec["entry"], pattern) for pattern in self._declared["entries"]):
             return False
         mine, theirs = self.spec["env"], spec["env"]
         return all(
             mine.get(name) == theirs.get(name)
             for name in mine.keys() | theirs.keys()
-            if any(fnmatch.fnmatchcase(name, pattern) for pattern in self._declared["fixed"])
+            if any(matches(name, pattern) for pattern in self._declared["fixed"])
         )
 
     def ask(self, number: int, spec: typed.ProgramSpec, descriptors: tuple[int, ...]) -> bool:
         """Asks it to fork a supervisor; False when it cannot run this program, or cannot be asked."""
         if self.socket is None or not self.can_run(spec):
             return False
-        data = json.dumps({"number": number, "spec": spec}).encode()
+        data = compact.dumps({"number": number, "spec": spec})
         if len(data) > MAX_SPEC:
             return False
-        rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))
+        rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack(f"{len(descriptors)}i", *descriptors))
         try:
             self.socket.sendmsg([data], [rights])
         # Its queue is full, or it has ended.
@@ -140,7 +140,7 @@ class Preload(Service):
 
     def _answer(self, data: bytes) -> list[tuple[int, int | None]]:
         try:
-            answer = json.loads(data)
+            answer = compact.loads(data)
             number, pid = answer["number"], answer["pid"]
             # Never 0, 1 or a negative number (a group): user programs can tamper with the process that
             # answers.

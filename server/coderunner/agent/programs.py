@@ -86,6 +86,8 @@ class Programs:
 
         ``source``: descriptor of the file for its standard input, or -1.  Raises OSError."""
         number = body["channel"]
+        if body["spec"].get("main"):
+            from . import patterns  # noqa: F401  before the fork, so that it is imported once at most
         self._count_unseen()  # CPU time that was used until now belongs to the other channels
         channel = Channel(number, body["spec"], time.monotonic(), source, preload, self._count_unseen)
         channel.controlled = bool(body.get("controlled"))

@@ -7,12 +7,11 @@ special kind of service.
 
 from __future__ import annotations
 
-import contextlib
 import os
-import signal
 import time
 
 from . import supervisor
+from .lean import signal, suppress
 
 TYPE_CHECKING = False  # as of the typing module, which costs each container a megabyte
 if TYPE_CHECKING:
@@ -115,13 +114,13 @@ class Service:
         if self._log < 0:
             path = os.path.join(folder, self.LOG)
             # A program may have put a link here: it is removed and created anew, never followed.
-            with contextlib.suppress(FileNotFoundError):
+            with suppress(FileNotFoundError):
                 os.unlink(path)
             self._log = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
 
     def _tidy(self) -> None:
         """Removes the `ready` path that an ended one has left."""
-        with contextlib.suppress(FileNotFoundError):
+        with suppress(FileNotFoundError):
             os.unlink(self.spec["ready"])
 
     def _become(self, descriptors: dict[int, int]) -> NoReturn:
@@ -148,7 +147,7 @@ class Service:
     def died(self, now: float) -> None:
         """It has ended.  The rest of its process group is killed, which could disturb the next one."""
         if self.pid is not None:
-            with contextlib.suppress(OSError):
+            with suppress(OSError):
                 os.killpg(self.pid, signal.SIGKILL)
         self.pid = None
         # What it printed last explains its end.
@@ -194,7 +193,7 @@ class Service:
         self._tail = (self._tail + data)[-TAIL_BYTES:]
         if self._log < 0:
             return
-        with contextlib.suppress(OSError):  # the workspace may be full
+        with suppress(OSError):  # the workspace may be full
             size = os.fstat(self._log).st_size
             if size + len(data) > LOG_BYTES:
                 # Half of it is kept, so that the file is not moved with every line.

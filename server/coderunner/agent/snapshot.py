@@ -7,12 +7,12 @@ the container would be open to them.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import stat
 import time
 
 from . import kernel, owner, tree
+from .lean import suppress
 
 WORKSPACE = "/workspace"
 SHARED = ("/tmp", "/dev/shm", "/dev/mqueue")  # other folders that programs can write to
@@ -81,7 +81,7 @@ class Snapshot:
         end_all()
         kernel.remove_shared()
         for root in (WORKSPACE, *SHARED):
-            with contextlib.suppress(FileNotFoundError):
+            with suppress(FileNotFoundError):
                 empty(root)
         os.chmod(WORKSPACE, self._mode)
         for path, status, data in self._entries:
@@ -164,9 +164,9 @@ def _is_folder(name: str, folder: int) -> bool:
 def _forget_attributes(folder: int) -> None:
     # Extended attributes of the folder itself would outlive its content.
     names: Iterable[str] = ()
-    with contextlib.suppress(OSError):
+    with suppress(OSError):
         names = os.listxattr(folder)
     for name in names:
         if name.startswith("user."):
-            with contextlib.suppress(OSError):
+            with suppress(OSError):
                 os.removexattr(folder, name)

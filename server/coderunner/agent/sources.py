@@ -8,21 +8,12 @@ entry without a main function is a part of the only program that there is.
 
 from __future__ import annotations
 
-import fnmatch
 import os
-import re
+
+from .lean import matches
 
 MAX_READ = 1 << 20  # bytes of a source file that are searched for a main function
 MAX_NAMED = 8  # files that a message lists
-# What is no code in languages like C: comments, strings (raw ones, too), characters, and the content of `#if
-# 0`.
-_NO_CODE = re.compile(
-    r"""//[^\n]*|/\*.*?\*/|/\+.*?\+/|R"([^()\s\\]{0,16})\(.*?\)\1"|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'"""
-    r"""|`[^`]*`|^[ \t]*\#[ \t]*if[ \t]+0\b.*?^[ \t]*\#[ \t]*(?:endif|else|elif)\b""",
-    re.S | re.M,
-)
-# A main function within `#if` is usually a module's own test, and not compiled when the module is a part.
-_ON_DEMAND = re.compile(r"^[ \t]*#[ \t]*if(?:def)?\b.*?^[ \t]*#[ \t]*endif\b", re.S | re.M)
 
 
 class NoProgram(Exception):
@@ -71,9 +62,12 @@ def _is_source(workspace: str, entry: str, patterns: list[str], parts: list[str]
 
 def _other_programs(entry: str, texts: dict[str, str], main: str) -> list[str]:
     """The source files, without the entry, that have a main function.  Raises NoProgram."""
-    begins = re.compile(main, re.M)
-    codes = {path: _NO_CODE.sub(" ", text) for path, text in texts.items()}
-    others = [path for path in codes if path != entry and begins.search(_ON_DEMAND.sub(" ", codes[path]))]
+    from . import patterns  # see there why only here
+
+    begins = patterns.lines(main)
+    codes = {path: patterns.NO_CODE.sub(" ", text) for path, text in texts.items()}
+    always = {path: patterns.ON_DEMAND.sub(" ", code) for path, code in codes.items() if path != entry}
+    others = [path for path, code in always.items() if begins.search(code)]
     if begins.search(codes.get(entry, "")):
         return others
     if len(others) > 1:
@@ -109,7 +103,7 @@ def _read(path: str) -> str:
 
 
 def _matches(name: str, patterns: list[str]) -> bool:
-    return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
+    return any(matches(name, pattern) for pattern in patterns)
 
 
 def _within(path: str, folder: str) -> bool:
@@ -122,5 +116,6 @@ def _within_any(path: str, folders: set[str]) -> bool:
 
 
 def _names(text: str, folder: str) -> bool:
-    """Whether a source text names a folder, as a part of a path or of a module's name."""
-    return re.search(rf"\b{re.escape(os.path.basename(folder))}[/.]", text) is not None
+    from . import patterns  # see there why only here
+
+    return patterns.names(text, os.path.basename(folder))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-import socket
 
 from coderunner.wire import SOCKET_NAME, frames
+
+from .lean import socket
 
 IN, OUT = 0, 1
 READ_SIZE = 65536

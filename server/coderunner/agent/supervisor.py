@@ -8,17 +8,17 @@ whose session leader is gone loses the output that nobody has read.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import fcntl
-import json
 import os
-import signal
 import struct
 import termios
 import time
 
+from coderunner.wire import compact
+
 from . import kernel, owner, sources, terminal, tree
+from .lean import signal, signal_name, suppress
 
 TYPE_CHECKING = False  # as of the typing module, which costs each container a megabyte
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ def close_inherited(keep: set[int]) -> None:
     highest = max(int(name) for name in os.listdir("/proc/self/fd"))
     for number in range(highest + 1):
         if number not in keep:
-            with contextlib.suppress(OSError):
+            with suppress(OSError):
                 os.close(number)
     # 0 to 2 are taken, so that no pipe of ours gets a number that a standard stream will replace.
     null = os.open("/dev/null", os.O_RDWR)
@@ -208,7 +208,7 @@ def _phase(
         ended, status, resources = os.wait4(-1, os.WUNTRACED | os.WCONTINUED)
         if os.WIFSTOPPED(status) or os.WIFCONTINUED(status):
             if ended == pid:
-                by = _name(os.WSTOPSIG(status)) if os.WIFSTOPPED(status) else None
+                by = signal_name(os.WSTOPSIG(status)) if os.WIFSTOPPED(status) else None
                 _report(report, {"event": "stopped", "by": by})
             continue
         usage.add(resources)
@@ -282,20 +282,12 @@ def _record(
         "event": "ended",
         "phase": phase,
         "code": code,
-        "signal": _name(number) if number else None,
+        "signal": signal_name(number) if number else None,
         "left_behind": left,
         "cpu_ms": round(usage.cpu * 1000) if usage else 0,
         "memory_peak_bytes": usage.resident if usage else 0,
         "wall_ms": round((time.monotonic() - began) * 1000),
     }
-
-
-def _name(number: int) -> str:
-    """The signal's name without SIG, as in the protocol; RT and the number for a real-time signal."""
-    try:
-        return signal.Signals(number).name[3:]
-    except ValueError:
-        return f"RT{number}"
 
 
 def _spawn(
@@ -392,4 +384,4 @@ def _execute(
 
 
 def _report(report: int, message: Mapping[str, object]) -> None:
-    os.write(report, json.dumps(message).encode() + b"\n")
+    os.write(report, compact.dumps(message) + b"\n")

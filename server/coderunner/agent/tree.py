@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import signal
-from collections import namedtuple  # the typing module costs each container a megabyte
+
+from coderunner.wire.tuples import namedtuple
 
 from . import kernel
+from .lean import signal, suppress
 
 TYPE_CHECKING = False  # as of the typing module, which costs each container a megabyte
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def mapped(root: int) -> int:
     parts: dict[tuple[bytes, bytes, bytes], int] = {}
     left = MAX_MAPS
     for pid in (root, *descendants(root)):
-        with contextlib.suppress(OSError, ValueError), open(f"/proc/{pid}/maps", "rb") as file:
+        with suppress(OSError, ValueError), open(f"/proc/{pid}/maps", "rb") as file:
             while left > 0 and (line := file.readline()):
                 left -= len(line)
                 # "7f00-7f10 r--p 0000 fe:00 1234    /usr/lib/x.so"; the inode is 0 if it is no file.
@@ -141,5 +141,5 @@ def kill(root: int, *, exclude: Iterable[int] = ()) -> int:
 
 def send(pid: int, number: int) -> None:
     """Sends a signal to a process that may have ended already."""
-    with contextlib.suppress(OSError):
+    with suppress(OSError):
         os.kill(pid, number)

@@ -17,10 +17,11 @@ boundary is the container in any case.)
 
 from __future__ import annotations
 
-import json
 import struct
 import zlib
-from collections import namedtuple
+
+from coderunner.wire import compact
+from coderunner.wire.tuples import namedtuple
 
 TYPE_CHECKING = False  # as of the typing module, which costs each container a megabyte
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ def encode_message(
     kind: int, generation: int, body: dict[str, Any], raw: bytes = b"", *, seed: int = 0
 ) -> bytes:
     """A message (a JSON object followed by raw bytes) as one or more frames, in one bytes object."""
-    text = json.dumps(body, separators=(",", ":")).encode()
+    text = compact.dumps(body)
     whole = b"".join((RAW.pack(len(text)), text, raw))
     parts = []
     for start in range(0, len(whole), MAX_PAYLOAD):
@@ -118,7 +119,7 @@ def decode_message(whole: bytes | bytearray, text_limit: int = MAX_MESSAGE) -> t
         raise ValueError("message shorter than it says")
     if length > text_limit:
         raise ValueError("message with too much JSON")
-    body = json.loads(bytes(whole[RAW.size : RAW.size + length]))
+    body = compact.loads(bytes(whole[RAW.size : RAW.size + length]))
     if not isinstance(body, dict):
         raise ValueError("message is not an object")
     return body, bytes(whole[RAW.size + length :])
