@@ -7,13 +7,15 @@ import secrets
 import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from coderunner import declarations
 from coderunner.engine.docker import DockerEngine
-from coderunner.errors import NameConflict, StartFailed
+from coderunner.engine.sockets import AgentSockets
+from coderunner.errors import EngineError, NameConflict, StartFailed
 from coderunner.fleet import provision
 from coderunner.fleet.catalog import READY, LanguageCatalog, Readiness
 from coderunner.fleet.provision import Identity, Provisioner
@@ -154,3 +156,39 @@ async def test_the_end_and_the_wait_for_it_have_one_deadline(
     asyncio.get_running_loop().call_later(0.8 * END_SECONDS, one.link.closed.set_result, "for the test")
     await one.end()
     assert not waited, "it was waited for as long again"
+
+
+async def test_an_agent_that_does_not_come_any_more_is_heard_at_the_next_attempt(
+    provisioner: Provisioner, monkeypatch: Any, tmp_path: Path
+) -> None:
+    attached: list[str] = []
+    attach = provisioner.engine.attach
+
+    async def counted(container: str) -> Any:
+        attached.append(container)
+        return await attach(container)
+
+    monkeypatch.setattr(provisioner.engine, "attach", counted)
+    provisioner.sockets = AgentSockets(tmp_path, INSTANCE, "socket")
+    spec = provisioner.spec
+    first, second = await provisioner.create("bash"), await provisioner.create("bash")
+    # The engine copies no streams for the second one, as the first agent came to its socket.
+    assert attached == [first.id]
+    for one in (first, second):
+        await provisioner.remove(one)
+
+    broken = ("/usr/bin/python3", "-I", "-S", "-c", "raise SystemExit('no agent in this image')")
+
+    def without_agent(*args: Any, **more: Any) -> Any:
+        return replace(spec(*args, **more), command=broken)
+
+    monkeypatch.setattr(provisioner, "spec", without_agent)
+    said = []
+    for _ in range(2):
+        with pytest.raises(EngineError) as raised:
+            await provisioner.create("bash")
+        said.append(raised.value.message)
+    assert "no agent in this image" in said[1], said
+    monkeypatch.undo()
+    await provisioner.remove(await provisioner.create("bash"))
+    assert all_free(provisioner.uids)

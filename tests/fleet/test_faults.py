@@ -27,7 +27,7 @@ class TestPools:
         _, provisioner = registry()
         asked = []
 
-        async def create(language: str, *, priority: int) -> None:
+        async def create(language: str, *, priority: int, wait_for_preload: bool) -> None:
             asked.append(language)
             await asyncio.sleep(0)
             raise Bug
@@ -46,7 +46,7 @@ class TestPools:
         monkeypatch.setattr("coderunner.tasks.AGAIN_SECONDS", 0.01)
         _, provisioner = registry()
         create = provisioner.create
-        provisioner.create = lambda language, *, priority: create(language)
+        provisioner.create = lambda language, *, priority, wait_for_preload: create(language)
         once(monkeypatch, WarmPool, "_adjust")
         async with WarmPool(provisioner, floor=1, ceiling=1, memory_available=lambda: 1.0) as pool:
             await until(lambda: pool.waiting == 1, "a container, all the same")
@@ -56,7 +56,7 @@ class TestPools:
     async def test_a_container_that_we_failed_at_serves_nobody(self, monkeypatch):
         _, provisioner = registry()
         create = provisioner.create
-        provisioner.create = lambda language, *, priority: create(language)
+        provisioner.create = lambda language, *, priority, wait_for_preload: create(language)
         async with WarmPool(provisioner, floor=1, ceiling=1, memory_available=lambda: 1.0) as pool:
             await until(lambda: pool.waiting == 1, "a container")
             once(monkeypatch, Container, "_mend")

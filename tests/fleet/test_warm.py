@@ -14,7 +14,7 @@ async def test_a_container_that_is_being_thrown_away_is_gone_before_the_pool_is(
     begun, go = asyncio.Event(), asyncio.Event()
     create, remove = provisioner.create, provisioner.remove
 
-    async def made(language, *, priority):
+    async def made(language, *, priority, wait_for_preload):
         return await create(language)
 
     async def slowly(container):
@@ -37,8 +37,10 @@ async def test_a_container_that_is_being_thrown_away_is_gone_before_the_pool_is(
 
 def pool_of(provisioner: Provisioner, **fields: int) -> WarmPool:
     create = provisioner.create
+    provisioner.waited = []  # for each container, whether it waits for its preload
 
-    async def made(language, *, priority):
+    async def made(language, *, priority, wait_for_preload):
+        provisioner.waited.append(wait_for_preload)
         return await create(language)
 
     provisioner.create = made
@@ -68,4 +70,6 @@ async def test_in_a_crowd_the_pool_is_filled_at_once(monkeypatch):
         assert container is not None
         assert pool.acquire("python") is None
         await until(lambda: pool.stats().ready == 3, "a container for each who came, and the floor's")
+        # The next one who comes gets a container sooner without its preload.
+        assert provisioner.waited == [True, False, False, False]
         await provisioner.remove(container)

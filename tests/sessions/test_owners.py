@@ -226,7 +226,7 @@ class TestPools:
     async def test_a_fault_at_removing_a_warm_container(self, monkeypatch, caplog):
         _, provisioner = registry()
         create = provisioner.create
-        provisioner.create = lambda language, *, priority: create(language)
+        provisioner.create = lambda language, *, priority, wait_for_preload: create(language)
         async with WarmPool(provisioner, floor=1, ceiling=1, memory_available=lambda: 1.0) as pool:
             await until(lambda: pool.waiting == 1, "a container")
             remove = provisioner.remove

@@ -59,6 +59,11 @@ class AgentSocket:
         """Whether sockets are in use, so that its agent may connect."""
         return self._owner.usable
 
+    @property
+    def proven(self) -> bool:
+        """Whether the last agent that was expected at a socket came, so that the next one will, too."""
+        return self._owner.proven
+
     def listen(self) -> None:
         """Starts listening for the agent. Raises OSError."""
         if self._listener is not None:
@@ -143,6 +148,10 @@ class AgentSocket:
             raise NobodyCame(str(error)) from None
         return one
 
+    def missed(self) -> None:
+        """Records that no agent came, whatever the reason."""
+        self._owner.proven = False
+
     def failed(self, why: str) -> None:
         """Records that its agent, which is running, did not connect. `why`: for the log."""
         self._owner.failed(why)
@@ -152,13 +161,14 @@ class AgentSockets:
     """The sockets of one instance. `folder`: where their folders are made. `choice`: AUTO, SOCKET or ATTACH.
 
     With `auto`, the first containers show whether agents can connect; if none does, the server uses attach
-    streams until its next start.
+    streams until its next start. `proven`: as of `AgentSocket`.
     """
 
     def __init__(self, folder: Path, instance: str, choice: str) -> None:
         self._parent = folder.absolute() / instance
         self._choice = choice
         self._came = False
+        self.proven = False
         self._failures = 0
         self._given_up: str | None = None
 
@@ -212,7 +222,7 @@ class AgentSockets:
 
     def came(self) -> None:
         """An agent connected."""
-        self._came = True
+        self._came = self.proven = True
 
     def failed(self, why: str) -> None:
         """Records that an agent, which is running, did not connect. `why`: for the log."""

@@ -141,15 +141,19 @@ class Provisioner:
         now = asyncio.get_running_loop().time()
         return self._failed[1] if self._failed and now - self._failed[0] < TROUBLE_SECONDS else None
 
-    async def create(self, language: str, *, priority: int = workers.USER) -> Container:
+    async def create(
+        self, language: str, *, priority: int = workers.USER, wait_for_preload: bool = False
+    ) -> Container:
         """Makes a container of a language, with its agent attached.  ``priority``: in the worker pool.
+
+        ``wait_for_preload``: False where a user waits, or the next one soon will: then the preload may become
+        ready later.
 
         Raises EngineError, AgentLost, StartFailed, LanguageNotReady, LanguageFailed.
         """
         try:
             container = await self._pool.submit(
-                # A user is waiting, so the preload may become ready later.
-                lambda: self._create_named(language, wait_for_preload=priority != workers.USER),
+                lambda: self._create_named(language, wait_for_preload=wait_for_preload),
                 priority=priority,
                 name=f"provision {language}",
                 timeout=self.identity.create_seconds + preparation_seconds(self.catalog.language(language)),

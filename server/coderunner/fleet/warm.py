@@ -53,9 +53,15 @@ class _LanguagePool:
     def pause(self, now: float) -> float:
         """Seconds until it may be refilled: 0 when several users came within PAUSE_SECONDS, as more may
         follow."""
-        latest = [moment for moment in self.taken if moment > now - PAUSE_SECONDS]
-        # Two or more users within a second are a class that has just begun: then it is refilled at once.
+        latest = self._latest(now)
         return latest[0] + PAUSE_SECONDS - now if len(latest) == 1 else 0.0
+
+    def rush(self, now: float) -> bool:
+        """Whether several users came within PAUSE_SECONDS: a class that has just begun, or a grader."""
+        return len(self._latest(now)) > 1
+
+    def _latest(self, now: float) -> list[float]:
+        return [moment for moment in self.taken if moment > now - PAUSE_SECONDS]
 
 
 class WarmPool:
@@ -160,7 +166,10 @@ class WarmPool:
             for _ in range(short):
                 pool.starting += 1
                 # Counted in `starting`, so that the next adjustment does not begin it a second time.
-                self._making.start(self._make(language, pool), "warm-container")
+                # In a rush each container is taken as soon as it is made: a preload would only delay it, and
+                # take processor time from the programs of those who came before.
+                making = self._make(language, pool, wait_for_preload=not pool.rush(now))
+                self._making.start(making, "warm-container")
         return again
 
     def _targets(self, now: float) -> dict[str, int]:
@@ -188,9 +197,11 @@ class WarmPool:
                 keep.append(container)
         pool.ready = keep
 
-    async def _make(self, language: str, pool: _LanguagePool) -> None:
+    async def _make(self, language: str, pool: _LanguagePool, *, wait_for_preload: bool) -> None:
         try:
-            container = await self._provisioner.create(language, priority=workers.REFILL)
+            container = await self._provisioner.create(
+                language, priority=workers.REFILL, wait_for_preload=wait_for_preload
+            )
         except CodeRunnerError as error:
             pool.retry_at = asyncio.get_running_loop().time() + RETRY_SECONDS
             log.warning("no warm container", extra=fields(language=language, why=error.message))

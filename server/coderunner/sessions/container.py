@@ -135,13 +135,17 @@ class Container:
         try:
             if start:
                 # Attached before the start: otherwise the agent's first output, also errors, would be lost.
-                stream = await self._engine.attach(self.id)
+                # Left out while agents come to their sockets: it is a twentieth of the engine's work. After
+                # one that did not, the next one's errors are read again.
+                if socket is None or not socket.proven:
+                    stream = await self._engine.attach(self.id)
                 await self._engine.start(self.id)
             if socket is not None:
                 try:
                     direct = await self._direct(socket)
                 except NobodyCame as error:
                     absent = str(error)
+                    socket.missed()
             # The attach stream was only needed for the start: an open one that nobody reads blocks the
             # engine.
             if direct is not None and stream is not None:
