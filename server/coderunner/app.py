@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from coderunner import audit, declarations, garbage, metrics, prepare, tracing
-from coderunner.arrival import arrived
+from coderunner.arrival import arrived, returned
 from coderunner.assembly import Fleet, assembled
 from coderunner.bars import Bars
 from coderunner.config import Settings
@@ -47,7 +47,7 @@ from coderunner.reload import changed_sources
 from coderunner.sessions.quotas import Quotas, from_settings
 from coderunner.sign import alone
 from coderunner.startlog import tell_engine, tell_settings
-from coderunner.stopping import REFUSED, RELOAD, Stop, by_signals, unless_hung
+from coderunner.stopping import REFUSED, RELOAD, Stop, by_signals, unless_hung, unless_stopped
 from coderunner.store.address import address
 from coderunner.store.store import Store
 from coderunner.takeover import take_over
@@ -93,13 +93,18 @@ class Server:
 
 @contextlib.asynccontextmanager
 async def serving(
-    settings: Settings, stopping: Stop | None = None, bars: Bars | None = None, *, replace: bool = False
+    settings: Settings,
+    stopping: Stop | None = None,
+    bars: Bars | None = None,
+    *,
+    replace: bool = False,
+    listens: Callable[[str], None] = lambda _url: None,
 ) -> AsyncIterator[Server]:
-    """Starts the whole server, and yields it once it listens. Raises ConfigError, CannotStart.
+    """Starts the whole server, and yields it. Raises ConfigError, CannotStart.
 
     `stopping`: by which it is stopped, also while it starts; None for one that only the server has. `bars`:
     draws the progress of builds.
-    `replace`: takes the place of a server that runs.
+    `replace`: takes the place of a server that runs. `listens`: called with the URL once clients can come.
     """
     stopping = stopping or Stop(asyncio.get_running_loop().create_future())
     declared = declarations.load(only=settings.languages)
@@ -135,7 +140,7 @@ async def serving(
         runs = Runs(runs_folder, fleet.registry, fleet.catalog, settings.spool_size)
         stack.push_async_callback(runs.close)
         tasks = await stack.enter_async_context(Tasks("server"))
-        _start_store(settings, store, tasks)
+        _note_events(settings, store)
         tasks.keep(lambda: _watch_keys(identity, store), "keys")
         tasks.keep(lambda: tell_engine(settings, engine), "engine-info")
         _start_charging(settings, fleet, quotas, store, tasks)
@@ -145,9 +150,13 @@ async def serving(
         parts = fleet.parts(settings, declared, pool, runs, identity, store)
         room = room_of(settings, fleet.registry, engine, records, Path(settings.state_dir))
         app, url = await _listen(stack, parts, sockets, tasks, room)
+        listens(url)
         arrival.clear()
         tasks.keep(lambda: end_revoked(app), "revoked-keys")
         stack.push_async_callback(_close_sockets, app, settings, stopping)
+        # Before what imports SQLAlchemy and the Docker SDK, in threads that would take turns with the loop.
+        await unless_stopped(stopping, returned(fleet.registry))
+        tasks.keep(store.run, "database")
         await stack.enter_async_context(fleet.warm)
         builder = await _builder(settings, declared.folder, fleet.provisioner.uids)
         preparation = _start_jobs(settings, declared, fleet, engine, pool, builder, tasks, stopping.ask)
@@ -172,13 +181,12 @@ def _store(settings: Settings) -> Store:
     return Store(address(settings.database_url, Path(settings.state_dir), settings.instance_name))
 
 
-def _start_store(settings: Settings, store: Store, tasks: Tasks) -> None:
-    """Opens the database, and begins to note events."""
+def _note_events(settings: Settings, store: Store) -> None:
+    """Begins to note events, for the database."""
     log_of_events = audit.Audit(store.post, settings.instance_name, programs=settings.audit_programs == "on")
     audit.use(log_of_events)
     store.work += [log_of_events.tell_counted, functools.partial(store.retain, settings.audit_retention_days)]
     store.last.append(functools.partial(log_of_events.tell_counted, all=True))
-    tasks.keep(store.run, "database")
 
 
 async def _watch_keys(identity: chain.Verifiers, store: Store) -> None:
@@ -419,13 +427,16 @@ async def serve(
     listens. `bars`, `replace`: as `serving` takes them.
     """
     stopping = by_signals()
-    async with serving(settings, stopping, bars, replace=replace) as server:
+
+    def listens(url: str) -> None:
+        log.info("listening", extra=fields(url=url))
+        announce(url)
+
+    async with serving(settings, stopping, bars, replace=replace, listens=listens) as server:
         # The objects of the start-up stay for ever. Frozen, they are not examined by each full collection,
         # which would stop the loop for longer.
         gc.collect()
         gc.freeze()
-        log.info("listening", extra=fields(url=server.url))
-        announce(server.url)
         how = await server.stopped
         server.parts.registry.drain()
         log.info("stopping", extra=fields(how=how))
