@@ -96,7 +96,15 @@ def seen(channel: Any) -> Seen:
 async def runner(preloading: tuple[Server, str]) -> AsyncIterator[Runner]:
     server, language = preloading
     async with session(server, language) as client:
-        yield Runner(client)
+        one = Runner(client)
+
+        async def forked() -> bool:
+            # Under another name than the tests' own files, of which one is a folder.
+            return (await one.run(Probe("", {"forked.py": FORKED}), "pipe", {})).stdout == b"True\n"
+
+        # Where several sessions were opened just before, a container's preload starts two seconds later.
+        await eventually(forked, 60, "the preload")
+        yield one
 
 
 @pytest.mark.parametrize("probe", PROBES, ids=lambda probe: probe.name.replace(" ", "-"))

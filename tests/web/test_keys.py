@@ -183,6 +183,15 @@ async def test_a_key_that_ends_while_a_body_arrives_begins_nothing(server):
 
 
 async def test_the_end_of_a_key_ends_pistons_sockets(server):
+    # Piston's programs have three seconds. On a busy machine the command that ends the key takes longer.
+    for _ in range(5):
+        if await ended_by_its_key(server):
+            return
+    raise AssertionError("each time the program ended first")
+
+
+async def ended_by_its_key(server: Server) -> bool:
+    """Whether a socket of Piston's was ended by the end of its key, and not by the end of its program."""
     key = keys(server, "add", "to-be-revoked")
     await known(server, key)
     files = [{"content": SLOW["source"]}]
@@ -195,8 +204,12 @@ async def test_the_end_of_a_key_ends_pistons_sockets(server):
             pass
         keys(server, "revoke", key.split("_")[1])
         async with asyncio.timeout(SEEN_SECONDS):
-            assert (await socket.receive_json())["type"] == "error"
+            first = await socket.receive_json()
+            if first["type"] == "exit":
+                return False
+            assert first["type"] == "error"
             assert (await socket.receive()).data == 4002
+            return True
 
 
 async def read_after(server: Server, key: str, answer: aiohttp.ClientResponse) -> None:
