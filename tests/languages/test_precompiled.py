@@ -32,6 +32,13 @@ PROGRAMS = {
         "7",
     ),
     "literals": ("using namespace literals; int main() { cout << 5ms; }", "5ms"),
+    "literals without a word of them": ("int main() { cout << 5ms << 10s; }", "5ms10s"),
+    "matches": ("int main() { smatch m; csub_match s; cout << m.size() << s.matched; }", "00"),
+    "asks whether a duration can be printed": (
+        "template<class T> concept Prints = requires(T t) { cout << t; };\n"
+        "int main() { cout << Prints<chrono::seconds>; }",
+        "1",
+    ),
 }
 
 
@@ -67,3 +74,51 @@ async def test_messages_are_told_once(everything: Server) -> None:
         wrong = await client.result(2, code % "oops;", 60, entry="main.cpp")
         assert wrong.exit.reason == "compile_failed"
         assert wrong.text.count("was not declared") == 1
+
+
+HEADER = b'auto text() { return std::format("{:03}", 7); }\n'
+UNREAD = {  # a header of the program's own that is not found in the source
+    "import": '#import "own.h"\n',
+    "macro": '#define OWN "own.h"\n#include OWN\n',
+    "continued": '#include \\\n"own.h"\n',
+}
+
+
+@pytest.mark.parametrize("name", UNREAD)
+async def test_headers_that_are_included_in_another_way(everything: Server, name: str) -> None:
+    code = ALL + UNREAD[name] + "int main() { cout << text(); }"
+    async with session(everything, "cpp") as client:
+        await client.run(1, code, entry="main.cpp", beside=(m.File("own.h", HEADER),))
+        one = await client.ended(1, 60)
+        assert one.text.endswith("007")
+        assert one.exit.code == 0
+
+
+WRONG = {  # what the message has in common with the plain compiler's
+    "a name that is nearly one of what is left out": (
+        "int main() { auto s = std::formt(3); }", "‘formt’ is not a member of ‘std’; did you mean ‘format’?"
+    ),
+    "an error in a header": ("struct A {};\nint main() { set<A> s; s.insert(A{}); }", "from main.cpp:2:"),
+    "a name that is also one of what is left out": (
+        "struct cmatch {};\nint main() { cmatch c; }", "reference to ‘cmatch’ is ambiguous"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WRONG)
+async def test_messages_are_those_of_the_plain_compiler(everything: Server, name: str) -> None:
+    code, expected = WRONG[name]
+    async with session(everything, "cpp") as client:
+        one = await client.result(1, "// first\n" + ALL + code, 60, entry="main.cpp")
+        assert one.exit.reason == "compile_failed"
+        assert expected in one.text
+        assert "/usr/local/lib/headers" not in one.text
+
+
+async def test_an_error_behind_a_small_set_names_the_line_of_the_include(everything: Server) -> None:
+    includes = "// first\n#include <vector>\n#include <string>\n#include <iostream>\n"
+    code = includes + "struct A {};\nint main() { std::cout << A{}; }"
+    async with session(everything, "cpp") as client:
+        one = await client.result(1, code, 60, entry="main.cpp")
+        assert "/ostream:" in one.text
+        assert "from main.cpp:4:" in one.text
