@@ -77,3 +77,37 @@ async def test_an_endless_recursion_is_told(everything: Server, name: str) -> No
         assert any("itself" in hint for hint in channel.exit.hints), (channel.exit, channel.text[:1000])
         found = [one.items[0].line for one in client.messages if isinstance(one, m.Diagnostics)]
         assert line is None or line in found, (found, channel.text[:1000])
+
+
+ASSERTS = (
+    "#include <assert.h>\nint half(int n) {\n  assert(n % 2 == 0);\n  return n / 2;\n}\n"
+    "int main(void) { return half(3); }\n"
+)
+OVERFLOWS = "int main(int n, char **a) {\n  int most = 2147483647;\n  (void)a;\n  return most + n != 0;\n}\n"
+USES_FREED = (
+    "#include <stdlib.h>\nint main(void) {\n  char *p = (char *)malloc(1);\n  free(p);\n  return p[0];\n}\n"
+)
+CRASHES = {
+    "assertion": (ASSERTS, "", 3, "Assertion: n % 2 == 0"),
+    "undefined": (
+        OVERFLOWS,
+        "undefined",
+        4,
+        "signed integer overflow: 2147483647 + 1 cannot be represented in type 'int'",
+    ),
+    "address": (USES_FREED, "address", 5, "heap-use-after-free"),
+}
+
+
+@pytest.mark.parametrize("language", ["c", "cpp", "cpp-boost"])
+@pytest.mark.parametrize("crash", CRASHES)
+async def test_a_program_that_checks_itself_says_where(everything: Server, language: str, crash: str) -> None:
+    code, sanitize, line, message = CRASHES[crash]
+    entry = DECLARED.languages[language].entry
+    async with session(everything, language, files=(m.File(entry, code.encode()),)) as client:
+        await client.send(m.Run(1, "pipe", entry=entry, env={"SANITIZE": sanitize} if sanitize else {}))
+        channel = await client.ended(1, 120)
+        found = [item for one in client.messages if isinstance(one, m.Diagnostics) for item in one.items]
+        errors = [item for item in found if item.severity == "error"]
+        assert [(item.path, item.line) for item in errors] == [(entry, line)], channel.text
+        assert errors[0].message.startswith(message)
