@@ -2,7 +2,8 @@
 # The main path on other engines and Pythons than this machine's: `make test-platforms`, or
 # scripts/platforms.sh [--write] [--main] [NAME...]. Platforms that are not available here are shown as 'not run'.
 #     scripts/platforms.sh --main newest        the short form: Debian's newest engine with the main path alone
-#     scripts/platforms.sh machine              a virtual machine with systemd and cgroup v2, only where it is named
+#     scripts/platforms.sh machine guide        virtual machines with systemd and cgroup v2, only where they are named:
+#                                               for the main path, and to follow docs/deployment.md
 set -euo pipefail
 . "$(dirname "$0")/engine.sh"
 
@@ -13,7 +14,7 @@ if is_root && have apt-get; then
   have mmdebstrap || apt_install "what makes the file systems of other platforms" mmdebstrap
   have docker || apt_install "the engine's command" docker-cli
   case " $* " in
-    *" machine "*)
+    *" machine "* | *" guide "*)
       have qemu-system-x86_64 && have zstd && have ssh && PATH=$PATH:/usr/sbin have mkfs.ext4 ||
         apt_install "what runs a virtual machine" qemu-system-x86 zstd openssh-client e2fsprogs
       ;;

@@ -1,16 +1,19 @@
-"""A Debian 12 with nothing but systemd, which is a container's first process."""
+"""The machine on which the guide is followed: a Debian 12 with nothing but systemd, which is a container's
+first process; or one that DEPLOYMENT_MACHINE names: tests/platforms/machine.py has a virtual one."""
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import shlex
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.harness import docker
+from tests.harness import SLOWNESS, docker
 
 IMAGE = "coderunner-test/machine:bookworm-2"
 CACHE = "coderunner-test-packages"  # a volume, kept for the next run: what apt has fetched
@@ -41,17 +44,26 @@ class Said:
 
 @dataclass
 class Machine:
-    container: str
+    """`shell`: what runs a command on it, whose words a shell there reads again. `ports`: at which ports of
+    `address` its own are reached from outside. `whole`: a machine with a kernel of its own."""
+
+    shell: tuple[str, ...]
+    address: str = "127.0.0.1"
+    ports: dict[int, int] = field(default_factory=dict)
+    whole: bool = False
     environment: dict[str, str] = field(default_factory=dict)
+
+    def port(self, number: int) -> int:
+        return self.ports.get(number, number)
 
     def run(self, commands: str, seconds: float = 120, *, around: str = "") -> Said:
         """As root's shell would, line by line, in the folder where the last commands ended."""
         folder = 'cd "$(cat /srv/folder 2>/dev/null || echo /root)"; trap "pwd >/srv/folder" EXIT'
         script = f"{folder}\n{commands}"
-        words = [word for name, value in self.environment.items() for word in ("-e", f"{name}={value}")]
+        settings = [f"{name}={value}" for name, value in self.environment.items()]
         done = subprocess.run(
-            ["docker", "exec", *words, self.container, *shlex.split(around), "bash", "-ec", script],
-            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=seconds,
+            [*self.shell, shlex.join(["env", *settings, *shlex.split(around), "bash", "-ec", script])],
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=seconds * SLOWNESS,
         )  # fmt: skip
         return Said(done.returncode, done.stdout, done.stdout + done.stderr)
 
@@ -62,7 +74,7 @@ class Machine:
 
     def until(self, commands: str, good: Callable[[str], bool], seconds: float = 60) -> str:
         """Looks again until the output is good; that output."""
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + seconds * SLOWNESS
         while True:
             said = self.run(commands)
             if good(said.out):
@@ -72,15 +84,7 @@ class Machine:
 
     def put(self, data: bytes, path: str) -> None:
         script = f"mkdir -p {shlex.quote(os.path.dirname(path))} && cat >{shlex.quote(path)}"
-        subprocess.run(
-            ["docker", "exec", "-i", self.container, "sh", "-c", script], input=data, timeout=60, check=True
-        )
-
-    @property
-    def address(self) -> str:
-        return docker(
-            "inspect", "-f", "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}", self.container
-        ).strip()
+        subprocess.run([*self.shell, script], input=data, timeout=60 * SLOWNESS, check=True)
 
 
 def make_image(folder: Path) -> None:
@@ -99,11 +103,29 @@ def make_image(folder: Path) -> None:
     archive.unlink()
 
 
-def start() -> Machine:
-    """A machine that has come up; the caller removes its container."""
+@contextlib.contextmanager
+def started(folder: Path) -> Iterator[Machine]:
+    """A machine that has come up, which is thrown away at the end."""
+    if named := os.environ.get("DEPLOYMENT_MACHINE"):
+        one = json.loads(named)
+        ports = {int(there): here for there, here in one["ports"].items()}
+        yield ready(Machine(tuple(one["shell"]), ports=ports, whole=True))
+        return
+    make_image(folder)
+    container = start()
+    try:
+        address = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
+        shell = ("docker", "exec", "-i", container, "sh", "-c")
+        yield ready(Machine(shell, docker("inspect", "-f", address, container).strip()))
+    finally:
+        docker("rm", "-fv", container)
+
+
+def start() -> str:
+    """The container of a machine that comes up."""
     bounding = int(Path("/proc/self/status").read_text().split("CapBnd:")[1].split()[0], 16)
     have = [name for number, name in enumerate(CAPABILITIES) if bounding >> number & 1]
-    container = docker(
+    return docker(
         "run", "-d", "--cap-drop=ALL", *(f"--cap-add={name}" for name in have),
         "--security-opt=seccomp=unconfined", "--security-opt=apparmor=unconfined",
         "--security-opt=systempaths=unconfined", "--device-cgroup-rule=a *:* rwm", "--cgroupns=private",
@@ -112,7 +134,10 @@ def start() -> Machine:
         "--stop-signal=SIGRTMIN+3", "--hostname=machine", f"--add-host={NAME}:127.0.0.1",
         IMAGE, "sh", "-c", FIRST,
     ).strip()  # fmt: skip
-    machine = Machine(container)
+
+
+def ready(machine: Machine) -> Machine:
+    """With what this machine trusts, once it has come up."""
     trusted = Path("/etc/ssl/certs/ca-certificates.crt")
     machine.put(trusted.read_bytes() if trusted.exists() else b"", TRUST)
     names = ("PIP_CERT", "NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")

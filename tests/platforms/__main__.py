@@ -43,10 +43,11 @@ PLATFORMS: dict[str, Platform] = {
     ),
     "userns-remap": Platform("the same, with userns-remap", MAIN, ("--userns-remap=default",)),
     "machine": Platform("a virtual machine with Debian 13, systemd and cgroup v2", MAIN),
+    "guide": Platform("the same, bare: docs/deployment.md followed on it", machine.GUIDE),
     "python": Platform("Debian's newest Python: tests without an engine, and the main path", (*UNIT, *MAIN)),
 }  # fmt: skip
-BY_NAME = ("here", "machine")
-"""Those that run only where they are named: the machine is emulated, and slow."""
+BY_NAME = ("here", "machine", "guide")
+"""Those that run only where they are named: the machines are emulated, and slow."""
 
 
 def newest_python(tests: Sequence[str]) -> dict[str, Any]:
@@ -95,7 +96,9 @@ def one(name: str, platform: Platform) -> dict[str, Any]:
         if name == "python":
             result |= newest_python(platform.tests)
         elif name == "machine":
-            result |= machine.tested(platform.tests)
+            result |= machine.main_path(platform.tests)
+        elif name == "guide":
+            result |= machine.guide(platform.tests)
         else:
             with engine(name, platform) as (address, inside):
                 result |= {"python": sys.version.split()[0], **facts_at(address)}
@@ -111,7 +114,7 @@ def one(name: str, platform: Platform) -> dict[str, Any]:
 def main() -> int:
     """1 where a test failed; what was not run is no failure."""
     parser = argparse.ArgumentParser(prog="python -m tests.platforms")
-    which = f"of {', '.join(PLATFORMS)} (default: all but {' and '.join(BY_NAME)})"
+    which = f"of {', '.join(PLATFORMS)} (default: all but {', '.join(BY_NAME)})"
     parser.add_argument("names", nargs="*", metavar="NAME", help=which)
     parser.add_argument("--write", action="store_true", help="keep the results, and write docs/platforms.md")
     parser.add_argument("--main", action="store_true", help="the main path alone, for a quick look")
@@ -119,7 +122,9 @@ def main() -> int:
     results: dict[str, Any] = {}
     for name in arguments.names or [one for one in PLATFORMS if one not in BY_NAME]:
         platform = PLATFORMS[name]
-        result = results[name] = one(name, replace(platform, tests=MAIN) if arguments.main else platform)
+        if arguments.main and name != "guide":
+            platform = replace(platform, tests=MAIN)
+        result = results[name] = one(name, platform)
         why = f"not run: {result['not_run']}" if "not_run" in result else ""
         failed = result.get("failed", [])
         words = why or f"{result['passed']} passed, {len(failed)} failed {' '.join(failed)}"

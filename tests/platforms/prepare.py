@@ -39,9 +39,9 @@ class Platform:
     base: bool = True  # whether the base image goes along: another store knows it by another id
 
 
-def rootfs(suite: str = SUITE, packages: str = PACKAGES) -> Path:
-    """A root file system of the suite, made once. Raises NotRun."""
-    root = WORK / suite
+def rootfs(suite: str = SUITE, packages: str = PACKAGES, name: str = "") -> Path:
+    """A root file system of the suite, made once. `name`: where that is not the suite's. Raises NotRun."""
+    root = WORK / (name or suite)
     made = root / ".made"
     if made.exists() and made.read_text() in ("", packages):
         return root

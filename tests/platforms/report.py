@@ -35,10 +35,16 @@ The tests run in the network namespace of the tested engine. Tests of `tests/eng
 need the machine's own network, and of `tests/faults/test_engine.py` that need images of five languages, are
 left out.
 
-`machine` is emulated in software by QEMU, without KVM, and runs only where it is named
-(`scripts/platforms.sh machine`). All time limits of its tests are eight times as long. Its kernel, engine and
-AppArmor are those of Debian 13's packages; its only network is ssh. While the table has no row of it,
-systemd with cgroup v2 and AppArmor was only tried by hand, with Debian 13, before this page existed.
+`machine` and `guide` are virtual machines of QEMU, and run only where they are named
+(`scripts/platforms.sh machine guide`). Kernel, systemd, engine and AppArmor are of Debian 13's packages.
+Where the processor has no extension for guests (`vmx`, `svm`), they are emulated in software, and all time
+limits of their tests are eight times as long; KVM by software alone (PVM) starts no kernel of Debian. On
+`machine`, whose only network is ssh, the tests run; of the attacks on groups those that flood are left out
+where it is emulated. On `guide`, which has nothing but systemd, ssh and the
+images of two languages, every command of [deployment.md](deployment.md) is run, in its order: packages from
+Debian, the units with their hardening, nginx, the firewall, an upgrade by `systemctl reload`, a rollback, a
+restart of the engine, each while a program prints and hears, without a lost line; the timer of `reap` fires.
+The certificate's authority is the test's own. Only [air-gapped.md](air-gapped.md) is not followed there.
 
 Podman is refused with one sentence.
 """
@@ -50,7 +56,8 @@ def page(results: Mapping[str, Any]) -> str:
                "date")  # fmt: skip
     lines = ["", f"| {' | '.join(columns)} |", "|" + " --- |" * len(columns)]
     for name, result in results.items():
-        cells = [f"`{name}`: {result['title']}"]
+        virtual = f" ({result['virtual']})" if "virtual" in result else ""
+        cells = [f"`{name}`: {result['title']}{virtual}"]
         engine = f"{result['engine']} ({result['runtime']}, {result['system']})" if "engine" in result else ""
         cells += [engine, *(str(result.get(key, "")) for key in ("api", "store", "cgroup"))]
         security = str(result.get("security", "")).replace("name=", "")
