@@ -42,6 +42,7 @@ IN_A_CONTAINER = {
     "cat /proc/sys/kernel/pty/max /proc/sys/net/ipv4/tcp_mem /proc/sys/net/ipv4/udp_mem":
         "cat /proc/sys/kernel/pty/max",
 }  # fmt: skip
+SOON = Path("/run/systemd/system/coderunner-reap.timer.d/soon.conf")
 STARTED = 'journalctl -u coderunner -o cat | grep \'"msg":"CodeRunner\' | tail -1'
 # The first opens an editor, the others are words of a sentence.
 NOT_BY_ITSELF = {
@@ -359,15 +360,17 @@ def reaped(machine: Machine) -> None:
     ]
     assert "coderunner-reap.service" in machine.must("systemctl list-timers --all coderunner-reap.timer")
     before = machine.must("systemctl show -P LastTriggerUSecMonotonic coderunner-reap.timer")
-    # A timer whose time after the boot is over fires when it is started, after at most half a minute.
-    machine.must("systemctl restart coderunner-reap.timer")
-    left = machine.until("docker ps -aq --no-trunc", lambda said: made[0] not in said.split(), 90).split()
+    if not machine.whole:  # where the test is short, the timer's five minutes are, too
+        soon = f"mkdir -p {SOON.parent}; printf '[Timer]\\nOnActiveSec=1\\nRandomizedDelaySec=0\\n' >{SOON}"
+        machine.must(f"{soon}; systemctl daemon-reload; systemctl restart coderunner-reap.timer")
+    left = machine.until("docker ps -aq --no-trunc", lambda said: made[0] not in said.split(), 360).split()
     assert made[1] in left
     after = machine.must("systemctl show -P LastTriggerUSecMonotonic coderunner-reap.timer")
     assert after != before, "the timer did not fire"
     show = "systemctl show -P ActiveState,Result coderunner-reap.service"
     assert "success" in machine.until(show, lambda said: "inactive" in said)
-    machine.must(f"docker rm -fv {made[1]}; systemctl start coderunner")
+    machine.must(f"rm -f {SOON}; systemctl daemon-reload; docker rm -fv {made[1]}")
+    machine.must("systemctl start coderunner")
     ready(machine)
 
 
