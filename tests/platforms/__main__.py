@@ -43,7 +43,7 @@ PLATFORMS: dict[str, Platform] = {
     ),
     "userns-remap": Platform("the same, with userns-remap", MAIN, ("--userns-remap=default",)),
     "machine": Platform("a virtual machine with Debian 13, systemd and cgroup v2", MAIN),
-    "guide": Platform("the same, bare: docs/deployment.md followed on it", machine.GUIDE),
+    "guide": Platform("docs/deployment.md followed on a bare virtual machine with Debian 13", machine.GUIDE),
     "python": Platform("Debian's newest Python: tests without an engine, and the main path", (*UNIT, *MAIN)),
 }  # fmt: skip
 BY_NAME = ("here", "machine", "guide")
