@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import subprocess
@@ -89,6 +90,20 @@ def test_time_in_which_it_stood_still_is_no_silence_of_the_server(monkeypatch):
     now += 7
     link.tick(now)
     assert gone == [True]
+
+
+def test_the_next_server_is_looked_for_often_at_first_and_seldom_later(monkeypatch):
+    monkeypatch.setattr("coderunner.agent.link.connect", lambda _folder: None)
+    link = Link(dict, lambda: None, "nowhere")
+    tried = [began := time.monotonic()]
+    while tried[-1] < began + 4:
+        tried.append(link.tick(tried[-1])[0])
+    pauses = [(moment - began, later - moment) for moment, later in itertools.pairwise(tried)]
+    assert pauses[0][1] < 0.03
+    # A restart is over in less than a second: each pause is a part of what a user waits.
+    assert all(0.01 < pause < 0.1 for moment, pause in pauses if moment < 1.9)
+    # While there is none for long, agents take little of the processor.
+    assert all(0.1 < pause < 0.3 for moment, pause in pauses if moment > 2.1)
 
 
 def test_a_shell_says_whether_something_runs_in_it(agent, tmp_path):

@@ -27,9 +27,11 @@ if TYPE_CHECKING:
 STDIN_RETRY_SECONDS = 1.0  # after an end of file on standard input, until it is read again
 MIN_DELAY_SECONDS = 0.1  # a wake-up that is later than this was delayed by the machine
 # Between two attempts to connect, while no server is attached: at first, as the next server often listens
-# after a tenth of a second, and at most. Doubled in between: many agents must not slow down the start that
-# they wait for.
-FIRST_CONNECT_SECONDS, CONNECT_SECONDS = 0.02, 0.2
+# after a tenth of a second; at most within RESTART_SECONDS, the time of a usual restart; and at most later.
+# Doubled in between: many agents must not slow down the start that they wait for. 50 of them take 8 % of a
+# processor when they try every 80 ms, and 3 % when every 200 ms.
+FIRST_CONNECT_SECONDS, RESTART_CONNECT_SECONDS, CONNECT_SECONDS = 0.02, 0.08, 0.2
+RESTART_SECONDS = 2.0
 ATTACHED_CONNECT_SECONDS = 1.0  # the same while a server is attached over the standard streams
 # Bytes of a traceback. Its end is sent, which says what failed.
 MAX_FATAL_ERROR = 4096
@@ -52,6 +54,7 @@ class Link:
         self._folder = folder
         self._connect_due = 0.0
         self._connect_pause = FIRST_CONNECT_SECONDS
+        self._dropped = time.monotonic()  # when the last socket ended
         self._current: Stream | None = None  # on which the server in force attached, while that stream works
         self._hello = hello
         self._hello_due = False
@@ -101,6 +104,7 @@ class Link:
         self.socket = None
         self._connect_due = 0.0
         self._connect_pause = FIRST_CONNECT_SECONDS
+        self._dropped = time.monotonic()
 
     def reads_stdin(self, now: float) -> bool:
         """Whether standard input is to be polled."""
@@ -190,7 +194,9 @@ class Link:
             self.socket = connect(folder)
             served = self.attached and self._current is not None
             self._connect_due = now + (ATTACHED_CONNECT_SECONDS if served else self._connect_pause)
-            self._connect_pause = min(2 * self._connect_pause, CONNECT_SECONDS)
+            recent = now < self._dropped + RESTART_SECONDS
+            most = RESTART_CONNECT_SECONDS if recent else CONNECT_SECONDS
+            self._connect_pause = min(2 * self._connect_pause, most)
         return self._connect_due
 
     # --- to the server -----------------------------------------------------------------------------
