@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import io
+import itertools
 import json
 import os
 import re
@@ -39,6 +40,8 @@ ROOT = Path(__file__).parent.parent
 ENGINE = os.environ.get("DOCKER_HOST") or usual_socket()
 """The engine's address, for tests that do without a server or stand between it and the engine."""
 ENGINE_SOCKET = ENGINE.removeprefix("unix://")
+FORKED = "import os\nprint('/preload/' in open(f'/proc/{os.getppid()}/cmdline').read())"
+"""A Python program that says whether it was forked from a preload."""
 LANGUAGES = ("python", "javascript", "c", "cpp", "bash")
 """Those of the plain run, whose images scripts/test.sh builds; the long suites have all."""
 SLOWNESS = float(os.environ.get("PLATFORM_SLOWNESS", "1"))
@@ -139,6 +142,20 @@ async def eventually(condition: Callable[[], Any], seconds: float, what: str) ->
             return value
         assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
         await asyncio.sleep(0.01 * SLOWNESS)
+
+
+async def preloaded(client: Client) -> None:
+    """Waits until Python's programs are forked from the session's preload: where several sessions were opened
+    just before, that starts two seconds later."""
+    numbers = itertools.count(60_000)
+
+    async def forked() -> bool:
+        channel = client.channel(number := next(numbers))
+        await client.run(number, FORKED, entry="forked.py")
+        await client.ended(number)
+        return channel.text == "True\n"
+
+    await eventually(forked, 60, "the preload")
 
 
 MEASURED = {"PYTHONPATH": str(ROOT / "server"), "LOG_LEVEL": "info"}

@@ -12,8 +12,8 @@ import pytest
 
 from coderunner import declarations
 from coderunner.schema import messages as m
+from tests.harness import FORKED, Client, Server, eventually, preloaded, running_server, session
 from tests.harness import LANGUAGES as PLAIN_RUN
-from tests.harness import Client, Server, eventually, running_server, session
 from tests.languages.probes import PROBES, Probe
 
 MODULES = """
@@ -26,7 +26,6 @@ except ImportError:  # a language without them
     pandas = types.SimpleNamespace(DataFrame=types.SimpleNamespace())
 """
 PLAIN = {"PYTHONPLAIN": "1"}  # one of the names that a preload cannot know: such a run is executed
-FORKED = "import os\nprint('/preload/' in open(f'/proc/{os.getppid()}/cmdline').read())"
 ADDRESS = re.compile(rb"0x[0-9a-f]{6,}")
 SECONDS = 900  # an image may have to be built
 
@@ -96,15 +95,8 @@ def seen(channel: Any) -> Seen:
 async def runner(preloading: tuple[Server, str]) -> AsyncIterator[Runner]:
     server, language = preloading
     async with session(server, language) as client:
-        one = Runner(client)
-
-        async def forked() -> bool:
-            # Under another name than the tests' own files, of which one is a folder.
-            return (await one.run(Probe("", {"forked.py": FORKED}), "pipe", {})).stdout == b"True\n"
-
-        # Where several sessions were opened just before, a container's preload starts two seconds later.
-        await eventually(forked, 60, "the preload")
-        yield one
+        await preloaded(client)
+        yield Runner(client)
 
 
 @pytest.mark.parametrize("probe", PROBES, ids=lambda probe: probe.name.replace(" ", "-"))

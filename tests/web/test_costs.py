@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.bench.__main__ import ECHO
-from tests.harness import Client, Server, docker, running_server, session
+from tests.harness import Client, Server, docker, preloaded, running_server, session
 
 ADMIN_KEY = "counts-0123456789-0123456789-0123456789"
 KEYS, RUNS, MEGABYTES = 100, 20, 20
@@ -130,6 +130,7 @@ async def test_a_megabyte(server, mode, reads):
 
 async def test_a_run(server):
     async with session(server) as client:
+        await preloaded(client)
         await client.run(1, "print('hello')")
         await client.ended(1)
         costs = Costs(server, client)
