@@ -30,6 +30,7 @@ async def test_all_is_well(front):
     assert (certificate.state, certificate.mend) != (FAIL, "")
     assert "valid for" in certificate.text
     assert {check: one.text for check, one in found.items() if one.state == FAIL} == {}
+    assert "over sockets of its own" in found["agents"].text
     assert {"server", "clock", "ready", "address", "buffering", "websocket", "idle"} <= set(found)
     assert "127.0.0.2" in found["address"].text
 

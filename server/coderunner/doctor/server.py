@@ -183,6 +183,13 @@ def _json(body: bytes) -> dict[str, Any]:
     return {}
 
 
+_AGENTS = {
+    "socket": "the server reaches them over sockets of its own",
+    "attach": "the server reaches them over the engine's attach streams, which are slower than sockets",
+    "untried": "none was started since the server's start, so it is not known how they are reached",
+}
+
+
 async def _ready(http: aiohttp.ClientSession) -> list[Finding]:
     """Whether the server could start a session, with its own warnings."""
     async with http.get("api/ready") as answer:
@@ -191,6 +198,9 @@ async def _ready(http: aiohttp.ClientSession) -> list[Finding]:
         reasons = "; ".join(document.get("reasons") or ["no reason given"])
         return [fail("ready", f"no session could start now: {reasons}", "see `journalctl -u coderunner`")]
     found = [ok("ready", "a session could start now")]
+    # Why it is not the socket is among the warnings.
+    if (kind := document.get("agent_stream")) in _AGENTS:
+        found.append(ok("agents", _AGENTS[kind]))
     for text in document.get("warnings") or ():
         said, _, mend = str(text).partition(" Fix: ")
         found.append(warn("ready", said, mend or "see `journalctl -u coderunner`"))
