@@ -17,7 +17,8 @@ def test_what_is_kept_is_the_end_of_all_in_order(many, limit, most):
     journal = Journal(limit, tagged=True)
     whole, tags, fallen = b"", b"", b""
     for stream, data in many:
-        fallen += journal.append(stream, data)
+        fallen += journal.would_drop(data)
+        journal.append(stream, data)
         whole += data
         tags += bytes((stream,)) * len(data)
         assert journal.end == len(whole)

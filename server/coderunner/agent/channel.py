@@ -144,10 +144,10 @@ class Channel(Limited):
             data = data[: max(0, left)]
             self.stop("output_limit")
         if data:
-            fallen = self.journal.append(stream, data)
-            if self.tty and fallen:
-                # Only what is dropped: `modes` is the state at the journal's beginning.
+            # Only what is dropped: `modes` is the state at the journal's beginning.
+            if self.tty and (fallen := self.journal.would_drop(data)):
                 self.modes.feed(fallen)
+            self.journal.append(stream, data)
             # Dropped output cannot be sent any more; the server fetches it, and learns of the gap.
             self.sent = max(self.sent, self.journal.start)
 

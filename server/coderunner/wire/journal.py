@@ -34,15 +34,17 @@ class Journal:
         """Bytes of memory, tags included."""
         return len(self._data) + len(self._tags)
 
-    def append(self, stream: int, data: bytes) -> bytes:
-        """Appends ``data``; returns the bytes that were dropped to make room, oldest first (b"" when
-        none)."""
+    def would_drop(self, data: bytes) -> bytes:
+        """The bytes that `append` of ``data`` drops to make room, oldest first."""
+        below = self.end + len(data) - self.limit
+        return self._slice(self._data, self.start, min(below, self.end)) + data[: max(0, below - self.end)]
+
+    def append(self, stream: int, data: bytes) -> None:
+        """Appends ``data``; drops the oldest bytes where there is no room."""
         if len(data) > self.limit:
-            dropped = self.evict(self.end) + data[: -self.limit]
             self.reset(self.end + len(data) - self.limit)
-            self.append(stream, data[-self.limit :])
-            return dropped
-        dropped = self.evict(self.end + len(data) - self.limit)
+            data = data[-self.limit :]
+        self.start = max(self.start, self.end + len(data) - self.limit)
         # The ring grows with the output: most programs print little, and a full one costs a megabyte.
         size = self.end - self.start + len(data)
         if size > len(self._data):
@@ -56,7 +58,6 @@ class Journal:
             self._tags[at : at + first] = tags[:first]
             self._tags[: len(data) - first] = tags[first:]
         self.end += len(data)
-        return dropped
 
     def _grow(self, size: int) -> None:
         """Replaces the ring by one of at least ``size`` bytes that begins with what is held."""
@@ -80,15 +81,6 @@ class Journal:
                 return bytes(view[at:stop])
             return b"".join((view[at:], view[: stop - len(ring)]))
 
-    def evict(self, offset: int) -> bytes:
-        """Drops everything below ``offset``; returns the dropped bytes."""
-        offset = min(offset, self.end)
-        if offset <= self.start:
-            return b""
-        dropped = self._slice(self._data, self.start, offset)
-        self.start = offset
-        return dropped
-
     def reset(self, offset: int) -> None:
         """Drops everything, and continues at ``offset``."""
         self._data, self._tags = bytearray(), bytearray()
@@ -106,6 +98,16 @@ class Journal:
             return bytes(itertools.compress(data, self._slice(self._tags, start, stop).translate(mask)))
         return data
 
+    def _first(self, stream: int, at: int, offset: int, end: int) -> int:
+        """The offset of the first byte of a stream, ``end`` where there is none before. ``at``: the position
+        of ``offset`` in the ring."""
+        size = len(self._tags)
+        found = self._tags.find(stream, at, min(size, at + end - offset))
+        if found >= 0:
+            return offset + found - at
+        found = self._tags.find(stream, 0, max(0, at + end - offset - size))
+        return end if found < 0 else offset + size - at + found
+
     def read(self, offset: int, limit: int) -> tuple[int, bytes]:
         """(stream, bytes) from ``offset`` on: at most ``limit`` bytes of one stream; b"" at the end.
 
@@ -118,9 +120,8 @@ class Journal:
             return STDOUT, b""
         stream = STDOUT
         if self._tagged:
-            tags = self._slice(self._tags, offset, end)
-            stream = tags[0]
-            other = tags.find(STDERR if stream == STDOUT else STDOUT)
-            if other >= 0:
-                end = offset + other
+            at = (offset - self._base) % len(self._tags)
+            stream = self._tags[at]
+            # In the ring itself: what begins at its end goes on at its beginning.
+            end = self._first(STDERR if stream == STDOUT else STDOUT, at, offset, end)
         return stream, self._slice(self._data, offset, end)
