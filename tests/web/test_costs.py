@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from coderunner.schema import messages as m
 from tests.bench.__main__ import ECHO
-from tests.harness import Client, Server, docker, preloaded, running_server, session
+from tests.harness import Client, Server, connect, docker, eventually, preloaded, running_server, session
 
 ADMIN_KEY = "counts-0123456789-0123456789-0123456789"
 KEYS, RUNS, MEGABYTES = 100, 20, 20
@@ -126,6 +127,36 @@ async def test_a_megabyte(server, mode, reads):
             agents_reads_and_writes=reads, agents_sleeps=1200, servers_sleeps=150, frames=45, bytes=1_010_000,
             engine_calls=2,
         )  # fmt: skip
+
+
+def _written(server: Server) -> dict[str, tuple[int, int]]:
+    """When each file of the server's folder was written last, and its size."""
+    folder = Path(server.environment["STATE_DIR"])
+    looked = {str(one): one.stat() for one in folder.rglob("*") if one.is_file()}
+    return {name: (one.st_mtime_ns, one.st_size) for name, one in looked.items()}
+
+
+async def test_an_opening_from_the_pool_calls_no_engine_and_writes_no_file(server):
+    calls = "coderunner_engine_call_seconds_count"
+
+    def waiting() -> bool:
+        stats = server.stats()
+        shelf = stats["warmPool"]["languages"]["python"]
+        return shelf["ready"] == shelf["target"] and not shelf["starting"] and not stats["queue"]["active"]
+
+    seen = []
+    for _ in range(5):  # what a session before leaves to be written or removed may come in between
+        await eventually(waiting, 30, "the pool full")
+        async with connect(server.url) as one:
+            await one.message(m.Hello)
+            files, before = _written(server), _metric(server, calls)
+            await one.send(m.Open("python", one.client))
+            await one.wait(lambda one=one: one.opened)
+            wrote = {name for name, at in _written(server).items() if files.get(name) != at}
+            seen.append((_metric(server, calls) - before, wrote))
+            await one.send(m.Close())
+            await one.closed()
+    assert (0.0, set()) in seen, seen
 
 
 async def test_a_run(server):
