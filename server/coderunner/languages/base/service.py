@@ -5,8 +5,8 @@ stream. The answer is the exit code in decimal and a newline, then what the comm
 A service that is away, breaks off or is silent for too long is None: then the plain command does it.
 """
 
+import _socket  # the part in C: the module takes as long to import as Python to start
 import os
-import socket
 
 SILENCE_SECONDS = 30
 
@@ -14,14 +14,16 @@ SILENCE_SECONDS = 30
 def ask(path, words):
     """(exit code, output), or None."""
     request = "".join(f"{word}\0" for word in (os.getcwd(), *words)).encode("utf-8", "surrogateescape")
+    connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
     try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-            connection.settimeout(SILENCE_SECONDS)
-            connection.connect(path)
-            connection.sendall(request)
-            connection.shutdown(socket.SHUT_WR)
-            answer = b"".join(iter(lambda: connection.recv(65536), b""))
+        connection.settimeout(SILENCE_SECONDS)
+        connection.connect(path)
+        connection.sendall(request)
+        connection.shutdown(_socket.SHUT_WR)
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))
     except OSError:
         return None
+    finally:
+        connection.close()
     code, newline, output = answer.partition(b"\n")
     return (int(code), output) if newline and code.isdigit() else None

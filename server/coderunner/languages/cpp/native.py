@@ -6,7 +6,8 @@ source has its pragmas.
 """
 
 import os
-import re
+
+from patterns import MULTILINE, compiled
 
 MAX_READ = 1 << 20  # bytes of a source that are looked at
 LIBRARIES = (
@@ -40,6 +41,9 @@ LIBRARIES = (
     (r"boost/test/(?!included)", "-lboost_unit_test_framework"),
     (r"boost/url\b", "-lboost_url"),
 )
+INCLUDING = r'^[ \t]*#[ \t]*include[ \t]*[<"]'
+INCLUDED = [(compiled(INCLUDING + header, MULTILINE), names.split()) for header, names in LIBRARIES]
+OPENMP = compiled(r"^[ \t]*#[ \t]*pragma[ \t]+omp\b", MULTILINE)
 SANITIZERS = {"address", "undefined"}
 # Elsewhere a project may bring Boost's headers with it, for what needs no library.
 WITH_BOOST = os.path.isdir("/usr/include/boost")
@@ -64,12 +68,10 @@ def wanted(texts, environment, variable):
         if not SANITIZERS.issuperset(sanitize.split(",")):
             raise ValueError(f"SANITIZE is {sanitize!r}; write address, undefined, or address,undefined")
         flags += [f"-fsanitize={sanitize}", "-g", "-fno-omit-frame-pointer"]
-    if any(re.search(r"^[ \t]*#[ \t]*pragma[ \t]+omp\b", text, re.M) for text in texts):
+    if any(map(OPENMP.search, texts)):
         flags.append("-fopenmp")
     libraries = ["-lm"]
-    for header, names in LIBRARIES:
-        if "boost_" in names and not WITH_BOOST:
-            continue
-        if any(re.search(rf'^[ \t]*#[ \t]*include[ \t]*[<"]{header}', text, re.M) for text in texts):
-            libraries += [name for name in names.split() if name not in libraries]
+    for header, names in INCLUDED:
+        if any(map(header.search, texts)) and (WITH_BOOST or "boost_" not in names[0]):
+            libraries += [name for name in names if name not in libraries]
     return flags, libraries + environment.get("LDLIBS", "").split()
