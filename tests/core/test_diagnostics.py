@@ -132,6 +132,9 @@ error: aborting due to 2 previous errors
      ["main.rb:2:0 error bad thing (ArgumentError)"]),
     ("ruby", "main.rb:2: syntax error, unexpected integer literal\n  1 +\n  ^\n",
      ["main.rb:2:0 error syntax error, unexpected integer literal"]),
+    # Minitest's, which goes to the standard output: in a terminal that is searched, too.
+    ("ruby", "  1) Failure:\nT#test_a [main.rb:4]:\nExpected: 1\n  Actual: 2\n",
+     ["main.rb:4:0 error Expected: 1"]),
     ("php", """Warning: Undefined variable $undef in /workspace/main.php on line 2
 Fatal error: Uncaught Exception: bad in /workspace/main.php:3
 Stack trace:
@@ -301,6 +304,12 @@ def test_files_of_the_workspace(language, text, files, wanted):
         assert [item.severity for item in found] == ["warning"]
 
 
+def test_lines_to_skip_are_neither_a_message_nor_a_place():
+    text = b"error: deep\nerror: called from\n    assert at line 107 column 11\n    f at line 3 column 5\n"
+    found = diagnose(text, LANGUAGES["octave"].diagnostics, entry="main.m")
+    assert found == (Diagnostic("main.m", 3, 5, "error", "deep"),)
+
+
 @pytest.mark.parametrize(
     ("language", "said", "wanted"),
     [
@@ -338,8 +347,9 @@ def test_what_is_not_here_is_said(language, said, wanted):
     ("reason", "signal", "thrashed", "wanted"),
     [
         ("exited", None, False, []),
-        ("signaled", "SEGV", False, ["memory that is not its own"]),
-        ("signaled", "ABRT", False, []),
+        ("signaled", "SEGV", False, ["memory that is not its own", "SANITIZE=address,undefined"]),
+        ("signaled", "ABRT", False, ["SANITIZE=address,undefined"]),
+        ("signaled", "TERM", False, []),
         ("oom", "KILL", False, ["All of the memory"]),
         ("oom", "KILL", True, ["All of the memory", "again and again"]),
         ("wall_timeout", "KILL", True, ["again and again"]),

@@ -87,6 +87,10 @@ OVERFLOWS = "int main(int n, char **a) {\n  int most = 2147483647;\n  (void)a;\n
 USES_FREED = (
     "#include <stdlib.h>\nint main(void) {\n  char *p = (char *)malloc(1);\n  free(p);\n  return p[0];\n}\n"
 )
+ABORTS = (
+    "#include <stdlib.h>\nvoid stop(int n) {\n  if (n) abort();\n}\n"
+    "int main(int n, char **a) {\n  (void)a;\n  stop(n);\n}\n"
+)
 CRASHES = {
     "assertion": (ASSERTS, "", 3, "Assertion: n % 2 == 0"),
     "undefined": (
@@ -96,6 +100,7 @@ CRASHES = {
         "signed integer overflow: 2147483647 + 1 cannot be represented in type 'int'",
     ),
     "address": (USES_FREED, "address", 5, "heap-use-after-free"),
+    "aborted": (ABORTS, "address", 3, "ABRT on unknown address"),
 }
 
 

@@ -84,7 +84,8 @@ def hints(text: bytes, declared: Sequence[Hint]) -> tuple[str, ...]:
 def hints_of_end(
     declared: Sequence[Hint], *, reason: str, signal: str | None, thrashed: bool
 ) -> tuple[str, ...]:
-    """Returns the sentences of the hints that match how a program ended, whatever it printed.
+    """Returns the sentences of the hints that match how a program ended, whatever it printed: those for all
+    languages, which are declared last, say what it means; then the language's own what to do.
 
     `reason`, `signal`: those of the exit message. `thrashed`: memory was short.
     """
@@ -95,7 +96,7 @@ def hints_of_end(
         ends.add("oom")
     elif reason == "signaled" and signal:
         ends.add(signal)
-    return tuple(hint.say for hint in declared if hint.ended in ends)
+    return tuple(hint.say for hint in reversed(declared) if hint.ended in ends)
 
 
 def _filled(say: str, parts: Mapping[str, str]) -> str:
@@ -139,6 +140,8 @@ class _Search:
         for index, pattern in enumerate(self._patterns):
             if len(self._found) >= MAX_ITEMS:
                 return
+            if any(template.match(line) is not None for template in pattern.skip):
+                continue
             if len(pattern.lines) == 1:
                 # The first pattern that matches a line wins: a more general one after it would report the
                 # same line again, for example a warning as an error.

@@ -217,25 +217,33 @@ else:  # the types in the file, which msgspec reads; `__post_init__` converts th
     Overrides = SomeLimits
 
 
+def _templates(name: str, lines: Lines, problems: list[tuple[str, str]]) -> list[Template]:
+    """Those of a key's lines; what is wrong with them is added to the problems."""
+    templates = []
+    for text in lines:
+        try:
+            templates.append(text if isinstance(text, Template) else parse_template(text))
+        except ValueError as error:
+            problems.append((name, f"cannot be read: {error}"))
+    return templates
+
+
 class Pattern(_Declared, frozen=True):
     """A diagnostic as a tool prints it: in one line, or in two with at most `within` others between them.
 
     Of two lines, one has the location and the other the message. If several locations come before a message,
-    the last one is used; if several come after it, the first.
+    the last one is used; if several come after it, the first. Lines of `skip` are neither.
     """
 
     lines: Lines
     within: Annotated[int, whole(1, MAX_WITHIN)] = 20
     severity: Annotated[str, one_of(SEVERITIES)] = "error"
+    skip: Lines = ()
 
     def __post_init__(self) -> None:
-        templates = []
-        problems = []
-        for text in self.lines:
-            try:
-                templates.append(text if isinstance(text, Template) else parse_template(text))
-            except ValueError as error:
-                problems.append(("lines", f"cannot be read: {error}"))
+        problems: list[tuple[str, str]] = []
+        templates = _templates("lines", self.lines, problems)
+        skipped = _templates("skip", self.skip, problems)
         if not 1 <= len(self.lines) <= 2:
             problems.append(("lines", "must be one line or two"))
         # Both lines together, as one has the location and the other the message.
@@ -246,6 +254,7 @@ class Pattern(_Declared, frozen=True):
         if problems:
             raise Problems(*problems)
         force_setattr(self, "lines", tuple(templates))
+        force_setattr(self, "skip", tuple(skipped))
 
 
 class Hint(_Declared, frozen=True):
@@ -261,12 +270,8 @@ class Hint(_Declared, frozen=True):
     ended: str = ""
 
     def __post_init__(self) -> None:
-        templates, problems = [], []
-        for text in self.lines:
-            try:
-                templates.append(text if isinstance(text, Template) else parse_template(text))
-            except ValueError as error:
-                problems.append(("lines", f"cannot be read: {error}"))
+        problems: list[tuple[str, str]] = []
+        templates = _templates("lines", self.lines, problems)
         if bool(self.lines) == bool(self.ended):
             problems.append(("lines", "must have at least one, or there must be `ended`"))
         if self.ended not in ("", "thrashed", "oom") and f"SIG{self.ended}" not in Signals.__members__:
