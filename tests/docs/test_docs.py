@@ -21,7 +21,7 @@ FOLDERS = ("docs/", "scripts/", "server/", "static/", "tests/", "deploy/", ".ci/
 MADE = ("static/dist/", ".venv/")  # by the set-up, on each machine
 COMPOSE = (ROOT / "deploy/container/compose.yaml").read_text()
 OTHER_VARIABLES = {
-    "ASAN_OPTIONS", "CODERUNNER_KEY", "CODERUNNER_URL", "NAME", "PATH",
+    "ASAN_OPTIONS", "CODERUNNER_KEY", "CODERUNNER_URL", "NAME", "PATH", "UBSAN_OPTIONS",
     *re.findall(r"\$\{([A-Z_]+)", COMPOSE),
 }  # fmt: skip
 CONSTANTS = (

@@ -132,6 +132,9 @@ def test_all_values_but_these(values: list[int], below: int) -> None:
         assert len(allowed) == (number < below and number not in values)
 
 
+OF_A_PROCESS = ("sched_setaffinity", "sched_setparam", "sched_setscheduler", "sched_setattr", "prlimit64")
+
+
 @pytest.mark.parametrize(
     ("name", "arguments", "action"),
     [
@@ -160,6 +163,18 @@ def test_all_values_but_these(values: list[int], below: int) -> None:
         ("memfd_create", (0, 3), "allowed"),
         ("memfd_create", (0, 5), None),
         ("cachestat", (), None),
+        *((call, (process | high,), action) for call in OF_A_PROCESS for high in (0, 5 << 32)
+          for process, action in ((0, "allowed"), (1, None), (2, "allowed"), (4_194_303, "allowed"))),
+        ("setpriority", (0, 1, 19), None),
+        ("setpriority", (0, 1 | 1 << 32, 19), None),
+        ("setpriority", (0, 0, 19), "allowed"),
+        ("setpriority", (0, 77, 19), "allowed"),
+        ("setpriority", (1, 0, 19), "allowed"),
+        ("setpriority", (1, 1, 19), None),
+        ("setpriority", (2, 0, 19), None),
+        ("ioprio_set", (1, 0), "allowed"),
+        ("ioprio_set", (1, 1), None),
+        ("ioprio_set", (3, 0), None),
     ],
 )
 def test_calls_are_judged_by_their_arguments(

@@ -83,7 +83,9 @@ ASSERTS = (
     "#include <assert.h>\nint half(int n) {\n  assert(n % 2 == 0);\n  return n / 2;\n}\n"
     "int main(void) { return half(3); }\n"
 )
-OVERFLOWS = "int main(int n, char **a) {\n  int most = 2147483647;\n  (void)a;\n  return most + n != 0;\n}\n"
+OVERFLOWS = (
+    "int main(int n, char **a) {\n  int most = 2147483647;\n  (void)a;\n  most += n;\n  return 0;\n}\n"
+)
 USES_FREED = (
     "#include <stdlib.h>\nint main(void) {\n  char *p = (char *)malloc(1);\n  free(p);\n  return p[0];\n}\n"
 )

@@ -21,6 +21,12 @@ PROGRAMS = {
         "0",
     ),
     "prints a duration": ("int main() { cout << chrono::seconds(5); }", "5s"),
+    "prints a duration beside what prints anything": (
+        "struct Any { template <class T> Any(const T &) {} };"
+        ' ostream &operator<<(ostream &out, const Any &) { return out << "any"; }'
+        " int main() { cout << chrono::seconds(5); }",
+        "5s",
+    ),
     "formats a duration": ('int main() { cout << format("{}", chrono::milliseconds(5)); }', "5ms"),
     "another library": (
         "#include <nlohmann/json.hpp>\nint main() { cout << nlohmann::json{1, 2}; }",  # it uses <filesystem>

@@ -38,6 +38,7 @@ export const hints = {
     unjoined: 'No exception, but std::terminate ended the program: a std::thread was not joined or detached before its end, `throw;` had nothing to throw, or a constructor called a function that is pure virtual.',
     crashed: 'To find the line, run it again with `SANITIZE=address,undefined` in its environment; or, in the shell, compile with `-g` and run it with `valgrind`.',
     aborted: 'The program was aborted. If no line is named: run it again with `SANITIZE=address,undefined` in its environment; or, in the shell, compile with `-g` and run it with `valgrind`.',
+    assemblyCalls: 'The program made a system call that is not allowed here. `int 80h` is the interface of 32-bit programs, which is closed: use `syscall`, with the numbers and registers of 64 bits.',
     csharpMain: 'There is no method Main, with which the program would begin: `static void Main()`. Check how its name is written.',
     goMain: 'This package is no program: the file that begins a program says `package main`, and has a function main.',
     deadlock: 'All goroutines wait for each other: for a channel that nobody sends to or receives from, or for a lock that nobody frees.',
