@@ -7,7 +7,7 @@ import { CodecError, decodeOutput, decodeServer, encodeClient, encodeInput, text
 import { Connection } from './connection.js';
 import { Emitter } from './events.js';
 
-// Errors that refuse a request, so that its channel will not start.
+// Errors that refuse a request, so that its channel will not start. With the channel's number any but those of its data does.
 const REFUSALS = new Set([
   'bad_message', 'unknown_language', 'bad_path', 'file_too_large', 'too_many_files', 'bad_limit', 'channel_limit',
   'channels_busy', 'files_failed', 'unsupported', 'not_control', 'start_failed', 'no_channel',
@@ -361,7 +361,7 @@ export class Session extends Emitter {
       this.#ask(channel);
       return;
     }
-    if (REFUSALS.has(code)) {
+    if (REFUSALS.has(code) || (channel && code !== 'ack_ahead')) {
       // Without a channel the error may concern any pending request.
       const asked = channel ? [channel] : [...this.#channels];
       for (const each of asked) if (each.phase === 'asked') each.lose(message);

@@ -63,6 +63,18 @@ async def test_refusals_say_why(server: Server):
                 raise AssertionError
 
 
+async def test_more_files_than_a_session_takes_are_refused(server: Server):
+    files = {f"f{number}.py": "x" for number in range(257)}
+    async with Client(server.url) as client:
+        with pytest.raises(Refused, match="files"):
+            async for _ in client.start("python", files=files, entry="f0.py"):
+                raise AssertionError
+        async with await client.open("python") as session:
+            refused = await session.run("f0.py", files=files)
+            with pytest.raises(Refused, match="files"):
+                _ = [output async for output in refused]
+
+
 ECHO = "import sys\nfor line in sys.stdin:\n    print(line.upper(), end='', flush=True)\n"
 
 

@@ -84,13 +84,58 @@ def test_an_answer_as_json(server: Server, tmp_path: Path):
 
 @pytest.mark.parametrize(
     ("url", "said"),
-    [("nonsense", "is to begin with http"), ("http://me:sEcret@127.0.0.1/", "no user and password")],
+    [
+        ("nonsense", "is to begin with http"),
+        ("http://me:sEcret@127.0.0.1/", "no user and password"),
+        ("http://me:sEcret@[::1", "is none"),
+        ("http://127.0.0.1:99999", "Port out of range"),
+        ("http://a.example/\udcff", "not UTF-8"),
+    ],
 )
-def test_addresses_that_are_none(url: str, said: str, capfd: pytest.CaptureFixture[str]):
-    assert main(["run", "--url", url, "main.py"]) == 2
+@pytest.mark.parametrize("command", [("run", "main.py"), ("ps",)])
+def test_addresses_that_are_none(
+    command: tuple[str, ...], url: str, said: str, capfd: pytest.CaptureFixture[str]
+):
+    assert main([command[0], "--url", url, *command[1:]]) == 2
     told = capfd.readouterr().err
     assert said in told
     assert "sEcret" not in told
+
+
+@pytest.mark.parametrize("command", [("run", "main.py"), ("ps",)])
+@pytest.mark.parametrize("key", ["a\nb", "\udcff", "\u20ac"])
+def test_keys_that_are_none(
+    command: tuple[str, ...], key: str, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setitem(os.environ, "CODERUNNER_URL", "http://127.0.0.1:1/")
+    words = [command[0], "--bearer", key, *command[1:]]
+    assert main(words) == 2
+    assert "no key has" in capfd.readouterr().err
+
+
+def test_a_folder_with_a_name_that_cannot_be_sent(server: Server, tmp_path: Path):
+    for name in ("main.py", os.fsdecode(b"\xff.py")):
+        (tmp_path / name).write_text("print(1)\n")
+    done = run(server, "run", str(tmp_path), cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (255, b"")
+    assert b"its name is not UTF-8" in done.stderr
+
+
+def test_a_folder_with_more_files_than_a_session_takes(server: Server, tmp_path: Path):
+    for number in range(257):
+        (tmp_path / f"f{number}.py").write_text("print(1)\n")
+    (tmp_path / "main.py").write_text("print(1)\n")
+    done = run(server, "run", str(tmp_path), cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (255, b"")
+    assert b"258 files are too many" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "words", [("\udcff.py",), ("main.py", "--", "\udcff"), ("--language", "\udcff", "x")]
+)
+def test_words_that_cannot_be_sent(words: tuple[str, ...], capfd: pytest.CaptureFixture[str]):
+    assert main(["run", "--url", "http://127.0.0.1:1/", *words]) == 2
+    assert "is not UTF-8" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(

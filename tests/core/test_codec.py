@@ -266,3 +266,15 @@ def test_an_error_becomes_a_message():
 
 def test_an_answer_with_a_broken_character_goes_out_all_the_same():
     assert codec.encode_answer(FileMoved("x\udc80")) == b'{"path":"x?"}'
+
+
+def test_a_client_sends_no_other_text_than_it_was_given():
+    with pytest.raises(ValueError, match="surrogates"):
+        codec.encode_client(m.Run(1, "pipe", entry="main.py", args=("\udcff",)))
+
+
+def test_names_that_are_not_utf_8_reach_the_client_also_in_tuples():
+    told = json.loads(
+        codec.encode_server(m.Exit(1, 0, None, "exited", ("\udcff",), 0, m.Usage(None, None, None, 0), 0))
+    )
+    assert told["limits_hit"] == ["?"]

@@ -334,6 +334,19 @@ test('a refused run is over at once, the session lives on', () => {
   assert.equal(session.phase, 'open');
 });
 
+for (const code of ['quota_exceeded', 'workspace_full', 'no_file', 'agent_lost', 'too_many_files']) {
+  test(`a run that is refused by its number is over at once: ${code}`, () => {
+    const { server, world, tab, session } = started();
+    world.settle();
+    const channel = tab.run();
+    world.socket.toServer = [];
+    server.say({ type: 'error', code, message: 'no', retryable: false, channel: channel.id });
+    world.settle();
+    assert.equal(channel.phase, 'lost');
+    assert.equal(session.phase, 'open');
+  });
+}
+
 test('where open itself is refused, there is no session to wait for', () => {
   const { server, world, tab, session } = started();
   server.on_open = (_message, socket) => server.say({ type: 'error', code: 'unknown_language', message: 'none', retryable: false }, socket);

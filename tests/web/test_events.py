@@ -112,11 +112,15 @@ async def test_all_of_it_in_order_and_each_with_the_id_behind_which_a_stream_goe
         rest = await lines(answer)
     assert begun[:2] == ["event: run", 'data: {"id":"i","language":"x"}']
     assert begun[2:5] == ["event: said", f"id: {first}", 'data: {"text":"one"}']
-    assert rest == ['data: {"text":"two"}', "event: done", f"id: {second}", 'data: {"end":1}']
+    assert rest == ['data: {"text":"two"}', "event: done", f"id: {second + 1}", 'data: {"end":1}']
     async with client.get("/events", headers={"Last-Event-ID": str(first)}) as answer:
         again = await lines(answer)
     assert again[:3] == ["event: said", f"id: {second}", 'data: {"text":"two"}']
     assert again[3:] == rest[1:]
+    # One that has had all of it and asks again, as a repeated POST does, gets the end again.
+    for had in (second, second + 1):
+        async with client.get("/events", headers={"Last-Event-ID": str(had)}) as answer:
+            assert await lines(answer) == rest[1:]
 
 
 async def test_news_come_while_it_runs_and_places_in_the_queue_before(client, work):

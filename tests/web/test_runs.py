@@ -160,8 +160,12 @@ async def test_events_come_as_they_happen_and_go_on_where_they_were_cut(server):
         assert "stdout" not in end.data
         output = [one.data for one in seen if one.name == "output"]
         assert "".join(one["text"] for one in output) == numbers(60)
-        ids = [one.id for one in seen[:-1] if one.id]
+        ids = [one.id for one in seen if one.id]
         assert ids == sorted(set(ids))
+        async with client.get(
+            f"{server.url}{place}/events", headers={"Last-Event-ID": str(ids[-2])}
+        ) as answer:
+            assert [event.name async for event in events(answer)] == ["done"]
         async with client.get(
             f"{server.url}{place}/events", headers={"Last-Event-ID": str(end.id)}
         ) as answer:

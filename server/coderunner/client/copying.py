@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 from urllib.parse import quote
 
-from coderunner.client.refused import Refused
+from coderunner.client.refused import Refused, check_names
 from coderunner.client.rest import Answer, Rest
 from coderunner.schema import messages as m
 
@@ -61,12 +61,13 @@ async def bring_files(rest: Rest, files: Sequence[m.File]) -> None:
 
 def _listed(source: Path) -> tuple[list[tuple[str, Path]], str]:
     """(files by their paths below `source`, its own name); the path is "" if `source` is a file itself.
-    Raises Refused if there are more than MOST_FILES."""
+    Raises Refused if there are more than MOST_FILES, or if a name is not UTF-8."""
     if not source.is_dir():
         return [("", source)], source.resolve().name
     found = [(one.relative_to(source).as_posix(), one) for one in sorted(source.rglob("*")) if one.is_file()]
     if len(found) > MOST_FILES:
         raise Refused(f"{source} has {len(found)} files; at most {MOST_FILES} are copied at once")
+    check_names(path for path, _ in found)
     return found, source.resolve().name
 
 

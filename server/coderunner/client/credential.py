@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from ipaddress import ip_address
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from coderunner.client.kept import Login
+from coderunner.client.refused import is_text
 from coderunner.schema.forms import UNIX
 
 PORTS = {"http": 80, "https": 443}
@@ -39,6 +40,25 @@ def chosen(url: str, bearer: str, environment: Mapping[str, str], login: Login |
         told = f"CODERUNNER_KEY is not sent to {_shown(target)}: it is for {_shown(configured)}"
         return Chosen(target, "", f"{told} (--bearer names another key)")
     return Chosen(target, "")
+
+
+def unusable(url: str, bearer: str, words: Iterable[str] = ()) -> str:
+    """Why a command cannot be done with this address, this key and these words; "" if it can."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError as error:
+        return f"the server's address {_shown(url)} is none: {error}"
+    if not url.startswith(UNIX) and (parts.scheme not in PORTS or not parts.hostname):
+        return "the server's address is to begin with http://, https:// or unix:"
+    if "@" in parts.netloc:  # not told again: it may be a password
+        return "the server's address is to have no user and password; --bearer gives the credential"
+    if not (bearer.isascii() and bearer.isprintable()):
+        return "the key has characters that no key has: line breaks, or others than ASCII's"
+    for word in (url, *words):
+        if not is_text(word):
+            return f"{word!r} is not UTF-8, and cannot be sent"
+    return ""
 
 
 def same(one: str, other: str) -> bool:

@@ -68,7 +68,7 @@ class Line:
         self._known, self._role, self._begun = place is not None, role, begun
         self._noticed, self._stopped, self._bring = noticed, stopped, bring
         self._client, self._nonce = random_id(), random_id()
-        self._there = False  # whether the server has answered once
+        self._there = visit.reached  # whether the server has answered once
         self._why = LOST
         self._starting_until: float | None = None  # a server that has just started
         self._peer: Peer | None = None  # only while the session can be spoken to
@@ -237,14 +237,14 @@ class Line:
 
     def _admitted(self, peer: Peer) -> bool:
         """Whether the session is open. Raises Refused for a refusal, and Unexpected for one of a server that
-        is starting."""
+        is about to stop or is starting."""
         if peer.opened is not None:
             self.opened = peer.opened
             self.place = Place(peer.opened.session, peer.opened.token)
             self._begun(self.place)
         for one in peer.messages:
             if isinstance(one, m.ErrorMessage):
-                if one.code == NOT_READY and self._may_be_starting():
+                if one.code == "draining" or (one.code == NOT_READY and self._may_be_starting()):
                     self._why = one.message
                     raise Unexpected(one.message)
                 raise Refused(one.message, retryable=one.retryable)

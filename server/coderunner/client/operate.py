@@ -9,11 +9,12 @@ import signal
 import sys
 from collections.abc import Sequence
 from typing import Any, TypeVar
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import aiohttp
 import msgspec
 
+from coderunner.client.credential import unusable
 from coderunner.client.refused import printable
 from coderunner.schema import admin as a
 from coderunner.schema.api import Problem
@@ -88,12 +89,8 @@ class Operator:
 
 def main(arguments: argparse.Namespace, url: str, key: str) -> int:
     """Runs a command. Returns 0, or FAILED, WRONG_USE or TRY_AGAIN."""
-    parts = urlsplit(url)
-    if not url.startswith(UNIX) and (parts.scheme not in ("http", "https") or not parts.hostname):
-        print("coderunner: the server's address is to begin with http://, https:// or unix:", file=sys.stderr)
-        return WRONG_USE
-    if "@" in parts.netloc:  # not told again: it may be a password
-        print("coderunner: the credential belongs into CODERUNNER_KEY, not the address", file=sys.stderr)
+    if problem := unusable(url, key):
+        print(f"coderunner: {printable(problem)}", file=sys.stderr)
         return WRONG_USE
     try:
         return asyncio.run(_main(arguments, url, key))

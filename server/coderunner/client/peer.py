@@ -70,6 +70,8 @@ REFUSALS = {
     "bad_path", "files_failed", "no_file", "workspace_full", "start_failed", "channel_limit",
     "bad_message", "bad_limit", "agent_lost", "container_gone", "not_control",
 }  # fmt: skip
+# Of what a channel is sent while it runs; any other error refuses a channel that has not begun.
+PASSING = {"input_gap", "input_overflow", "ack_ahead"}
 
 
 class Peer:
@@ -198,8 +200,12 @@ class Peer:
                     one = self.channel(view.channel)
                     # Another client of the session may have sent input.
                     one.sent = max(one.sent, view.input_offset)
-            case m.ErrorMessage(channel=int(channel), code=code) if code in REFUSALS:
-                self.channel(channel).refused = message
+            case m.ErrorMessage(channel=int(channel), code=code):
+                one = self.channel(channel)
+                begun = bool(one.states) or one.exit is not None
+                # The first one: what follows was sent before it came, such as the end of input.
+                if one.refused is None and (code in REFUSALS or not (begun or code in PASSING)):
+                    one.refused = message
             case m.State():
                 self.channel(message.channel).states.append(message)
             case m.InAck():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 
 STARTING_SECONDS = 10.0  # a server that has just started looks for its languages' images; all took 1 s
 NOT_READY = "language_not_ready"
@@ -14,6 +15,22 @@ class Refused(Exception):
     def __init__(self, message: str, *, retryable: bool = False) -> None:
         super().__init__(message)
         self.retryable = retryable
+
+
+def is_text(word: str) -> bool:
+    """Whether a word of the command line, or a file's name, is UTF-8: other bytes cannot be sent."""
+    try:
+        word.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def check_names(names: Iterable[str]) -> None:
+    """Raises Refused if the name of a file is not UTF-8."""
+    for name in names:
+        if not is_text(name):
+            raise Refused(f"the file {name!r} cannot be sent: its name is not UTF-8")
 
 
 def printable(text: str) -> str:

@@ -12,30 +12,30 @@ import signal
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from pathlib import Path, PurePath
 from typing import Any
-from urllib.parse import urlsplit
 
 import aiohttp
 
 from coderunner.client import terminal
 from coderunner.client.asking import asked, languages_of
 from coderunner.client.copying import bring_files, divided
+from coderunner.client.credential import unusable
 from coderunner.client.errands import OTHERS
 from coderunner.client.kept import Kept, Store
 from coderunner.client.line import Place
 from coderunner.client.live import CHANNEL, Live
 from coderunner.client.peer import Unexpected
-from coderunner.client.refused import Refused, printable, refusal
+from coderunner.client.refused import Refused, check_names, printable, refusal
 from coderunner.client.rest import Rest
 from coderunner.client.visit import Visit
 from coderunner.schema import messages as m
 from coderunner.schema.answers import LanguageView
-from coderunner.schema.forms import UNIX
 from coderunner.wire.journal import STDERR
 
 WRONG_USE = 2  # as argparse has it
 FAILED = 255  # exit code where it is not the program's, as ssh has it
 TRY_AGAIN = 75  # the same, where the same command may succeed later (EX_TEMPFAIL of sysexits.h)
 DETACHED = -1  # no exit code: the session goes on without this command
+WORDS = ("language", "stdin", "source", "target", "room")  # of the command line, as far as a command has them
 STDIN = 0
 MOST_BYTES = 16 * 1024 * 1024  # of all files together
 
@@ -43,12 +43,11 @@ MOST_BYTES = 16 * 1024 * 1024  # of all files together
 def main(arguments: argparse.Namespace, url: str) -> int:
     """Runs the command; the exit code is the program's, 128 and the signal's number where one ended it."""
     terminal.complete()
-    parts = urlsplit(url)
-    if not url.startswith(UNIX) and (parts.scheme not in ("http", "https") or not parts.hostname):
-        _say("the server's address is to begin with http://, https:// or unix:")
-        return WRONG_USE
-    if "@" in parts.netloc:  # not told again: it may be a password
-        _say("the server's address is to have no user and password; --bearer gives the credential")
+    given = vars(arguments)
+    words = [*(given.get("files") or ()), *(given.get("args") or ())]
+    words += [given.get(name) or "" for name in WORDS]
+    if problem := unusable(url, arguments.bearer, words):
+        _say(problem)
         return WRONG_USE
     try:
         return asyncio.run(_main(arguments, url))
@@ -173,6 +172,7 @@ def _files(arguments: argparse.Namespace) -> tuple[dict[str, bytes], str | None,
             entry = None if path.is_dir() else next(iter(found))
     if not found:
         raise Refused("there is no file to run")
+    check_names(found)
     return found, entry, given
 
 

@@ -180,14 +180,18 @@ def _error(data: bytes, kinds: Mapping[str, type[m.Message]]) -> Generator[None,
 
 
 def encode_client(message: m.ClientMessage) -> str:
-    """Encodes a client's message. Files are written as text if they are UTF-8, otherwise as base64."""
+    """Encodes a client's message. Files are written as text if they are UTF-8, otherwise as base64. Raises
+    ValueError for a text that UTF-8 cannot express, such as an argument or a name of other bytes."""
     document = msgspec.to_builtins(message, str_keys=True)
     if isinstance(message, m.Open) and message.network == m.NETWORKS[0]:
         # msgspec omits a default by identity, so an equal string from elsewhere would stay in.
         document.pop("network", None)
     if isinstance(message, m.Open | m.Run) and message.files:
         document["files"] = [_file(file) for file in message.files]
-    return _dumped(document).decode()
+    try:
+        return orjson.dumps(document).decode()
+    except TypeError as error:  # orjson's word for it; sent with other characters, it would be another text
+        raise ValueError(str(error)) from None
 
 
 def encode_server(message: m.ServerMessage) -> str:
@@ -220,7 +224,7 @@ def _dumped(document: Any) -> bytes:
 def _encodable(value: Any) -> Any:
     if isinstance(value, str):
         return value.encode("utf-8", "replace").decode()
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return [_encodable(item) for item in value]
     if isinstance(value, dict):
         return {_encodable(name): _encodable(item) for name, item in value.items()}

@@ -54,9 +54,16 @@ def gone(request: web.Request) -> bool:
     return request.transport is None or request.transport.is_closing()
 
 
+def had_end(job: Work, begin: int) -> bool:
+    """Whether `begin` is the id of the last event of a job that is over."""
+    return job.done and begin == job.spool.size + 1
+
+
 async def stream(request: web.Request, job: Work, begin: int) -> web.StreamResponse:
     """Sends the events after the id `begin` until the end. Raises BadMessage, before anything is sent, if it
     is not the id of an event."""
+    if had_end(job, begin):
+        begin = job.spool.size  # sent once more
     # Before the headers, as an error can then still be answered with a status.
     job.spool.check(begin)
     address, sending = guard.address_of(request.app[PARTS].settings, request), request.app[SENDING]
@@ -123,7 +130,8 @@ async def _end(send: Send, job: Work, begin: int) -> None:
     if job.error is not None:
         await send(_event("problem", problem(job.error)))
     elif job.done:
-        await send(_event("done", msgspec.Raw(job.end()), begin))
+        # Not the id of the record before it: a stream that was cut between the two has to get this one.
+        await send(_event("done", msgspec.Raw(job.end()), begin + 1))
 
 
 # Without an id a browser keeps the last one, from which it continues.

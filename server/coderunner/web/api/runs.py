@@ -83,7 +83,7 @@ async def follow(request: web.Request) -> web.StreamResponse:
     """The events after `Last-Event-ID`. 204 if there are none and will be none: browsers then stop
     reconnecting."""
     job, begin = await _job(request), events.last_id(request)
-    if job.done and begin and begin == job.spool.size:
+    if events.had_end(job, begin):
         return web.Response(status=204)
     return await _streamed(request, job, begin)
 
