@@ -9,7 +9,7 @@ from coderunner.wire import words
 from coderunner.wire.journal import Journal
 
 from . import cpu, halts, kernel, memory, tree
-from .lean import signal
+from .lean import signal, suppress
 from .start import Start
 
 TYPE_CHECKING = False  # as of the typing module, which costs each container a megabyte
@@ -86,6 +86,11 @@ class Limited(Start):
         if self.supervisor is None:
             return
         tree.send(self.supervisor, signal.SIGCONT)  # a program may have stopped its own supervisor
+        if self.main_pid is not None:
+            # All at once, as few programs leave their group: beside a fork bomb that goes on, looking for its
+            # processes takes long, on a slow machine longer than the server waits.
+            with suppress(OSError):
+                os.killpg(self.main_pid, signal.SIGSTOP)
         tree.kill(self.supervisor)
 
     def tick(self, now: float) -> float | None:
