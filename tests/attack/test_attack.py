@@ -12,7 +12,7 @@ from collections import Counter
 
 import pytest
 
-from coderunner.attack import catalogue, run
+from coderunner.attack import catalogue, programs, run
 from coderunner.attack.bystander import Bystander
 from coderunner.attack.case import UNTRIED, Case
 from coderunner.attack.means import Means
@@ -101,6 +101,20 @@ async def test_an_answer_of_another_form_fails_its_case_alone(target: Server, by
     result = await run.perform(Case("x", "x", "x", ("fine",), script), target.url, "", bystander)
     assert not result.holds
     assert result.seen.startswith("an answer was not understood")
+
+
+async def test_on_a_slow_server_a_case_and_its_program_have_more_time(
+    target: Server, bystander: Bystander
+) -> None:
+    async def script(stage: Stage) -> str:
+        table = {"code": "import time; time.sleep(1.5); print('done')", "limits": {"wall_ms": 500}}
+        return f"{stage.slowness:g}, {stage.by('').slowness:g}: {await programs.attack(stage, table)}"
+
+    case = Case("x", "x", "x", ("6, 6: exited 0: done",), script)
+    result = await run.perform(case, target.url, "", bystander, slowness=6)
+    assert result.holds, result.seen
+    result = await run.perform(case, target.url, "", bystander)
+    assert result.seen == "1, 1: wall_timeout KILL"
 
 
 def test_names_are_unique_and_there_are_enough() -> None:

@@ -118,7 +118,7 @@ async def test_a_restart_costs_no_byte(tmp_path: Path) -> None:
 def attack(server: Server, *names: str) -> tuple[int, str]:
     python = (sys.executable, "-m", "coderunner", "--env-file", "/dev/null")
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "server")}
-    command = (*python, "attack", "--url", server.url, *names)
+    command = (*python, "attack", "--url", server.url, "--slowness", f"{SLOWNESS:g}", *names)
     done = subprocess.run(
         command, env=environment, capture_output=True, text=True, timeout=280 * SLOWNESS, check=False
     )

@@ -63,10 +63,10 @@ async def _type(stage: Stage) -> None:
             await asyncio.wait({stopped}, timeout=INTERVAL)
 
 
-async def _run(url: str, bearer: str) -> None:
+async def _run(url: str, bearer: str, slowness: float) -> None:
     """The process: types until standard input is closed, and reports a lost session on standard output."""
     try:
-        async with Stage(url, bearer) as stage:
+        async with Stage(url, bearer, slowness=slowness) as stage:
             await _type(stage)
     except (Unexpected, OSError) as error:
         print(json.dumps({"lost": str(error)}), flush=True)
@@ -84,10 +84,12 @@ class Echo:
 
 class Bystander:
     """Starts the bystander's process, and collects its measurements. A context manager that can be used from
-    any event loop, as a thread reads the process. `lost`: why its session ended, None while it goes on."""
+    any event loop, as a thread reads the process. `slowness`: how many times longer it waits for anything.
+    `lost`: why its session ended, None while it goes on."""
 
-    def __init__(self, url: str, bearer: str = "") -> None:
+    def __init__(self, url: str, bearer: str = "", *, slowness: float = 1.0) -> None:
         self.lost: str | None = None
+        self._slowness = slowness
         self._samples: list[tuple[float, float]] = []
         self._news = threading.Condition()
         self._ready = False
@@ -97,7 +99,7 @@ class Bystander:
         )  # fmt: skip
         assert self._process.stdin is not None
         # Not as arguments, which every user of the machine can read: `bearer` is a credential.
-        self._process.stdin.write(json.dumps([url, bearer]).encode() + b"\n")
+        self._process.stdin.write(json.dumps([url, bearer, slowness]).encode() + b"\n")
         self._process.stdin.flush()
         # A thread: each case has an event loop of its own, and none of them reads all the time.
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -105,7 +107,7 @@ class Bystander:
 
     def __enter__(self) -> Bystander:
         with self._news:
-            self._news.wait_for(lambda: self._ready or self.lost, 60)
+            self._news.wait_for(lambda: self._ready or self.lost, 60 * self._slowness)
         if not self._ready:
             self.__exit__()
             raise Unexpected(f"the bystander has no session: {self.lost}")
@@ -115,7 +117,7 @@ class Bystander:
         assert self._process.stdin is not None
         self._process.stdin.close()
         try:
-            self._process.wait(15)
+            self._process.wait(15 * self._slowness)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()

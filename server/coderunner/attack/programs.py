@@ -87,6 +87,7 @@ async def attack(stage: Stage, table: Mapping[str, Any]) -> str:
 async def start(peer: Peer, channel: int, table: Mapping[str, Any]) -> None:
     """Starts a program as its table declares, and types its input."""
     language = table.get("language", "python")
+    limits = {"wall_ms": WALL_MS, **table.get("limits", {})}
     await peer.run(
         channel,
         table["code"],
@@ -94,7 +95,7 @@ async def start(peer: Peer, channel: int, table: Mapping[str, Any]) -> None:
         mode=table.get("mode", "pipe"),
         args=tuple(table.get("args", ())),
         env=table.get("env", {}),
-        limits={"wall_ms": WALL_MS, **table.get("limits", {})},
+        limits={**limits, "wall_ms": round(limits["wall_ms"] * peer.slowness)},
     )
     if "input" in table:
         await peer.input(channel, table["input"].encode(), offset=0)

@@ -19,9 +19,10 @@ from coderunner.client.peer import Unexpected
 from coderunner.errors import CodeRunnerError
 
 # The longest case waits 47 s for a watchdog's decision.
-MAX_SECONDS = 50.0  # of one case
+MAX_SECONDS = 50.0  # of one case; as the others, times the slowness
 KNOWN_SECONDS = 10.0  # until a server knows of a new key; it looks every two
 SETTLE_SECONDS = 5.0  # for the server to return a case's slots
+ECHO_SECONDS = 10.0  # until the bystander's next key is echoed
 SHORTEST_SECONDS = 0.12  # of a case: with a key every 20 ms, six echoes are measured
 _WIDTHS = (34, 44, 56)  # characters of the table's columns
 
@@ -43,21 +44,28 @@ class Result:
 
 
 async def perform(
-    case: Case, url: str, bearer: str, bystander: Bystander, means: Means | None = None
+    case: Case,
+    url: str,
+    bearer: str,
+    bystander: Bystander,
+    means: Means | None = None,
+    *,
+    slowness: float = 1.0,
 ) -> Result:
     """Carries out one case. Its sessions are closed before this returns, whatever happens. `means`: what the
-    operator lends to it."""
+    operator lends to it. `slowness`: how many times longer it may take."""
+    most = MAX_SECONDS * slowness
     # Sessions of real users and of the bystander may be live: they are not the case's.
     before = await _active(url, bearer)
     began = time.monotonic()
     try:
-        async with asyncio.timeout(MAX_SECONDS), Stage(url, bearer, means) as stage:
+        async with asyncio.timeout(most), Stage(url, bearer, means, slowness=slowness) as stage:
             seen = await case.script(stage)
     except Unexpected as error:
         # Not a failure yet: for some cases the server's refusal is the expected outcome.
         seen = str(error)
     except TimeoutError:
-        seen = f"no end in {MAX_SECONDS:g} s"
+        seen = f"no end in {most:g} s"
     except (OSError, aiohttp.ClientError) as error:
         seen = f"connection failed: {error!r}"
     except (LookupError, ValueError, TypeError) as error:
@@ -67,8 +75,9 @@ async def perform(
     if time.monotonic() - began < SHORTEST_SECONDS:
         await asyncio.sleep(SHORTEST_SECONDS)
     ended = time.monotonic()
-    await _settle(url, bearer, before)
-    return Result(case, seen, ended - began, await bystander.between(began, ended))
+    await _settle(url, bearer, before, slowness)
+    echo = await bystander.between(began, ended, patience=ECHO_SECONDS * slowness)
+    return Result(case, seen, ended - began, echo)
 
 
 async def _active(url: str, bearer: str) -> int:
@@ -77,11 +86,12 @@ async def _active(url: str, bearer: str) -> int:
         return (await stage.stats()).queue.active
 
 
-async def _settle(url: str, bearer: str, before: int) -> None:
+async def _settle(url: str, bearer: str, before: int, slowness: float) -> None:
     """Waits until a case's slots have been returned, as the next case may need them."""
     # Not a failure of this case: if slots are missing, the next case reports it.
     with contextlib.suppress(OSError, aiohttp.ClientError, ValueError, TimeoutError):
-        async with asyncio.timeout(SETTLE_SECONDS), Stage(url, bearer) as stage:
+        most = SETTLE_SECONDS * slowness
+        async with asyncio.timeout(most), Stage(url, bearer, slowness=slowness) as stage:
             await stage.settled(lambda queue: queue.active <= before, SETTLE_SECONDS)
 
 
@@ -136,10 +146,17 @@ def summary(results: Sequence[Result]) -> Iterable[str]:
 
 
 def main(
-    url: str, bearer: str, names: Sequence[str], *, listing: bool = False, means: Means | None = None
+    url: str,
+    bearer: str,
+    names: Sequence[str],
+    *,
+    listing: bool = False,
+    means: Means | None = None,
+    slowness: float = 1.0,
 ) -> int:
-    """Runs the command. `names`: patterns of cases. `means`: what the operator lends to them.
-    Returns 0 if all passed, 1 if one failed, 2 if there is no session.
+    """Runs the command. `names`: patterns of cases. `means`: what the operator lends to them. `slowness`: how
+    many times longer cases, and their programs, may take. Returns 0 if all passed, 1 if one failed, 2 if
+    there is no session.
 
     Raises CodeRunnerError for a name that matches no case.
     """
@@ -152,8 +169,8 @@ def main(
             print(f"{case.group:<12} {case.name:<36} {case.attacks}")
         return 0
     try:
-        with Bystander(url, bearer) as bystander:
-            results = asyncio.run(_all(chosen, url, bearer, bystander, means))
+        with Bystander(url, bearer, slowness=slowness) as bystander:
+            results = asyncio.run(_all(chosen, url, bearer, bystander, means, slowness))
     except Unexpected as error:
         print(f"coderunner attack: {error}")
         return 2
@@ -163,9 +180,9 @@ def main(
     return 0 if all(one.holds for one in results) else 1
 
 
-async def known(url: str, means: Means) -> None:
+async def known(url: str, means: Means, slowness: float = 1.0) -> None:
     """Waits until the server has read the keys. Raises Unexpected if it does not."""
-    deadline = time.monotonic() + KNOWN_SECONDS
+    deadline = time.monotonic() + KNOWN_SECONDS * slowness
     async with Stage(url) as stage:
         while (await asks(stage, means.spare, "api/identity")).status != 200:
             if time.monotonic() > deadline:
@@ -174,14 +191,19 @@ async def known(url: str, means: Means) -> None:
 
 
 async def _all(
-    chosen: Sequence[Case], url: str, bearer: str, bystander: Bystander, means: Means | None
+    chosen: Sequence[Case],
+    url: str,
+    bearer: str,
+    bystander: Bystander,
+    means: Means | None,
+    slowness: float,
 ) -> list[Result]:
     """Carries out the cases and prints a line for each. Raises Unexpected if the keys are not known."""
     if means is not None:
-        await known(url, means)
+        await known(url, means, slowness)
     print(heading(), flush=True)
     results = []
     for case in chosen:
-        results.append(await perform(case, url, bearer, bystander, means))
+        results.append(await perform(case, url, bearer, bystander, means, slowness=slowness))
         print(row(results[-1]), flush=True)
     return results

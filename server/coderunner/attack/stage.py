@@ -17,9 +17,15 @@ from coderunner.schema.answers import QueueBlock
 class Stage(Visit):
     """A visit that can also open raw WebSocket connections. `means`: what the operator lends to it."""
 
-    def __init__(self, url: str, bearer: str = "", means: Means | None = None) -> None:
-        super().__init__(url, bearer)
+    def __init__(
+        self, url: str, bearer: str = "", means: Means | None = None, *, slowness: float = 1.0
+    ) -> None:
+        super().__init__(url, bearer, slowness=slowness)
         self.means = means
+
+    def by(self, bearer: str) -> Stage:
+        """A visit to the same server with another credential."""
+        return Stage(self.url, bearer, slowness=self.slowness)
 
     @contextlib.asynccontextmanager
     async def raw(self, path: str = "ws", headers: Mapping[str, str] | None = None) -> AsyncIterator[raw.Raw]:
@@ -29,7 +35,7 @@ class Stage(Visit):
 
     async def settled(self, condition: Callable[[QueueBlock], bool], seconds: float) -> bool:
         """Waits until the figures of the server's queue meet a condition; returns False after `seconds`."""
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + seconds * self.slowness
         while not condition((await self.stats()).queue):
             if time.monotonic() > deadline:
                 return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     Commands = argparse._SubParsersAction["Parser"]  # noqa: SLF001
 
 MAX_ROUNDS = 1000  # of `bench`
+MAX_SLOWNESS = 100  # of `attack`
 
 Run = Callable[[argparse.Namespace], int]
 """A command's function; returns the exit code."""
@@ -72,6 +74,14 @@ def _serving(commands: Commands, run: Mapping[str, Run]) -> None:
     how.add_argument("--table", action="store_true", help="print the table of docs/configuration.md")
     how.add_argument("--check", action="store_true", help="check the settings that `serve` would use")
     settings.set_defaults(run=run["settings"])
+
+
+def _factor(text: str) -> float:
+    """The number of `--slowness`. Raises ArgumentTypeError."""
+    with contextlib.suppress(ValueError):
+        if 1 <= (number := float(text)) <= MAX_SLOWNESS:
+            return number
+    raise argparse.ArgumentTypeError(f"{text} is not a number from 1 to {MAX_SLOWNESS}")
 
 
 def _verbose(parser: argparse.ArgumentParser) -> None:
@@ -354,6 +364,14 @@ def _outside(commands: Commands, run: Mapping[str, Run]) -> None:
         action="store_true",
         help="make keys of several roles in the database of the settings, for the cases that need them, and"
         " revoke them at the end",
+    )
+    attack.add_argument(
+        "--slowness",
+        type=_factor,
+        default=1.0,
+        metavar="FACTOR",
+        help="how many times longer the cases and their programs may take, for a slow server such as an"
+        f" emulated one: 1 to {MAX_SLOWNESS} (default: 1)",
     )
     attack.add_argument("--list", action="store_true", help="list the cases without running them")
     attack.set_defaults(run=run["attack"])

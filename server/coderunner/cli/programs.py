@@ -90,12 +90,13 @@ def attack(arguments: argparse.Namespace) -> int:
     if server_of(arguments).startswith(UNIX):
         raise CodeRunnerError("attacks need a network address; give the address of the proxy with --url")
     url, bearer, names = server_of(arguments), arguments.bearer, arguments.names
+    slowness = arguments.slowness
     if not arguments.make_keys or arguments.list:
-        return attacks.main(url, bearer, names, listing=arguments.list)
+        return attacks.main(url, bearer, names, listing=arguments.list, slowness=slowness)
     from coderunner import lending
 
     with lending.lent(load(arguments)) as means:
-        return attacks.main(url, bearer, names, means=means)
+        return attacks.main(url, bearer, names, means=means, slowness=slowness)
 
 
 def bench(arguments: argparse.Namespace) -> int:

@@ -74,11 +74,14 @@ REFUSALS = {
 
 class Peer:
     """One WebSocket, read by a task of its own. `socket`: made with `autoclose=False`. `client`: the client's
-    id, None for a random one. `acks`: whether it acknowledges what it receives. `keep`: whether output is
-    kept, or only counted."""
+    id, None for a random one. `slowness`: how many times longer it waits for anything. `acks`: whether it
+    acknowledges what it receives. `keep`: whether output is kept, or only counted."""
 
-    def __init__(self, socket: aiohttp.ClientWebSocketResponse, client: str | None = None) -> None:
+    def __init__(
+        self, socket: aiohttp.ClientWebSocketResponse, client: str | None = None, *, slowness: float = 1.0
+    ) -> None:
         self.socket = socket
+        self.slowness = slowness
         self.client = client or random_id()
         self.acks = True
         self.keep = True
@@ -240,6 +243,7 @@ class Peer:
     async def wait(self, condition: Callable[[], T], seconds: float = 15, what: str = "condition") -> T:
         """Waits until a condition holds, and returns its value. `what`: its name, for the error. Raises
         Unexpected after `seconds`, or if the socket closes or the offsets are wrong."""
+        seconds *= self.slowness
         try:
             async with asyncio.timeout(seconds):
                 while not (value := condition()):
@@ -308,6 +312,7 @@ class Peer:
     async def closed(self, seconds: float = 15) -> int:
         """Waits until the server has closed, and returns the close code; 1006 if the connection broke. Raises
         Unexpected."""
+        seconds *= self.slowness
         try:
             async with asyncio.timeout(seconds):
                 while self.close_code is None:

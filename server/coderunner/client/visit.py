@@ -36,15 +36,16 @@ class Starting(ConnectionError):
 class Visit:
     """An async context manager for connections to a server. At its end, it ends the sessions that were
     opened. `url`: an address, or `unix:` and the path of a socket. `bearer`: the credential for all requests,
-    "" for none."""
+    "" for none. `slowness`: of its peers."""
 
-    def __init__(self, url: str, bearer: str = "") -> None:
+    def __init__(self, url: str, bearer: str = "", *, slowness: float = 1.0) -> None:
         self.place = url  # as it was named
         self._socket = url.removeprefix(UNIX) if url.startswith(UNIX) else None
         if self._socket is not None:
             url = "http://localhost"
         self.url = url if url.endswith("/") else url + "/"
         self.bearer = bearer
+        self.slowness = slowness
         self.reached = False  # whether anything has answered there
         self._live: dict[str, str] = {}
         self._http: aiohttp.ClientSession | None = None
@@ -92,7 +93,7 @@ class Visit:
             self.url + path, headers=headers, max_msg_size=0, autoclose=False, **fields
         )
         self.reached = True
-        peer = Peer(socket, client)
+        peer = Peer(socket, client, slowness=self.slowness)
         peer.on_opened = self._remember
         return peer
 

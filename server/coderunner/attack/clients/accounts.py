@@ -230,7 +230,7 @@ async def _sessions(stage: Stage, means: Means) -> str:
 
 async def _live(stage: Stage, key: str, count: int, *, at_once: bool) -> tuple[int, set[str]]:
     """How many of `count` sessions are open at one time, and the codes of the refusals."""
-    async with Stage(stage.url, key) as own, contextlib.AsyncExitStack() as stack:
+    async with stage.by(key) as own, contextlib.AsyncExitStack() as stack:
         openings = [functools.partial(_open, own, stack, number) for number in range(count)]
         if at_once:
             seen = await asyncio.gather(*(one() for one in openings))

@@ -40,7 +40,7 @@ OF_A_SESSION: tuple[tuple[str, str, Any], ...] = (
 async def session(stage: Stage, key: str) -> AsyncIterator[tuple[Peer, m.Opened]]:
     """Yields the owner's connection of a session that the principal of `key` opens, and the message
     `opened`."""
-    async with Stage(stage.url, key) as own, own.session() as peer:
+    async with stage.by(key) as own, own.session() as peer:
         assert peer.opened
         yield peer, peer.opened
 
@@ -137,7 +137,7 @@ async def _scope(stage: Stage, means: Means) -> str:
 
 async def _opens(stage: Stage, key: str, **fields: Any) -> str:
     """Opens a session with a key. Returns the code of the refusal; raises Unexpected if it is not refused."""
-    async with Stage(stage.url, key) as own, own.connect() as peer:
+    async with stage.by(key) as own, own.connect() as peer:
         await peer.send(m.Open("python", peer.client, **fields))
         return await peer.error_code()
 
@@ -178,7 +178,7 @@ async def _socket(stage: Stage, means: Means) -> str:
                 seen = {await _attach(stage, key, one, token) for one in (opened.session, unknown)}
                 if len(seen) != 1 or next(iter(seen))[::2] != ("no_session", 4404):
                     return f"{sorted(seen)}"
-        async with Stage(stage.url, means.teacher) as one, one.connect(f"ws/{opened.session}") as peer:
+        async with stage.by(means.teacher) as one, one.connect(f"ws/{opened.session}") as peer:
             await peer.send(m.Attach(opened.session, None, peer.client, role="control"))
             role = (await peer.message(m.Attached)).role
         return ALIKE if role == "watch" else f"a teacher attaches with {role}"
@@ -186,7 +186,7 @@ async def _socket(stage: Stage, means: Means) -> str:
 
 async def _attach(stage: Stage, key: str, ident: str, token: str | None) -> tuple[str, str, int]:
     """(code, message, close code) of the answer to `attach` with a key and a token."""
-    async with Stage(stage.url, key) as own, own.connect(f"ws/{ident}") as peer:
+    async with stage.by(key) as own, own.connect(f"ws/{ident}") as peer:
         await peer.send(m.Attach(ident, token, peer.client))
         error = await peer.message(m.ErrorMessage)
         return error.code, error.message.replace(ident, "ID"), await peer.closed()
