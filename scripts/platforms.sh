@@ -1,6 +1,9 @@
 #!/usr/bin/env bash
 # The main path on other engines and Pythons than this machine's: `make test-platforms`, or
-# scripts/platforms.sh [--write] [--main] [NAME...]. Platforms that are not available here are shown as 'not run'.
+# scripts/platforms.sh [--write] [--main] [--again] [--prepare] [NAME...]. Platforms that are not available here are shown
+# as NOT RUN. Two run beside each other.
+#     scripts/platforms.sh --prepare            makes what they need (Debian's newest packages and Python's), and runs nothing
+#     scripts/platforms.sh --again              what fails is tried once more, as .ci/run has it
 #     scripts/platforms.sh --main newest        the short form: Debian's newest engine with the main path alone
 #     scripts/platforms.sh machine guide        virtual machines with systemd and cgroup v2, only where they are named:
 #                                               for the main path, and to follow docs/deployment.md

@@ -1,20 +1,24 @@
 """Runs the main path on other engines and Pythons than this machine's: `make test-platforms`.
 
-    python -m tests.platforms [--write] [--main] [NAME...]
+    python -m tests.platforms [--write] [--main] [--again] [--prepare] [NAME...]
 
-As root, with mmdebstrap. What cannot be had (no archive in reach) is told as 'not run', and is no failure.
+As root, with mmdebstrap; two platforms beside each other, as most of what their tests do is to wait. What
+cannot be had (no archive in reach) is told as 'not run', and is no failure.
 ``--write``: the results go into results.json, and docs/platforms.md is made from all of them.
 """
 
 from __future__ import annotations
 
 import argparse
+import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from tests.harness import ENGINE, ROOT
@@ -37,6 +41,7 @@ DOCKER_29 = ("--feature", "containerd-snapshotter=true")
 PLATFORMS: dict[str, Platform] = {
     "here": Platform("this machine's engine", MAIN),
     "newest": Platform("the newest engine of Debian", (*MAIN, *MORE), ()),
+    "python": Platform("Debian's newest Python: tests without an engine, and the main path", (*UNIT, *MAIN)),
     "docker-29": Platform(
         "the same, with Docker 29's least API version and image store",
         MAIN, DOCKER_29, {"DOCKER_MIN_API_VERSION": "1.44"}, base=False,
@@ -44,71 +49,130 @@ PLATFORMS: dict[str, Platform] = {
     "userns-remap": Platform("the same, with userns-remap", MAIN, ("--userns-remap=default",)),
     "machine": Platform("a virtual machine with Debian 13, systemd and cgroup v2", MAIN),
     "guide": Platform("docs/deployment.md followed on a bare virtual machine with Debian 13", machine.GUIDE),
-    "python": Platform("Debian's newest Python: tests without an engine, and the main path", (*UNIT, *MAIN)),
 }  # fmt: skip
 BY_NAME = ("here", "machine", "guide")
 """Those that run only where they are named: the machines are emulated, and slow."""
+BESIDE = 2
+"""Platforms that run at the same time; the machines run alone."""
+FLAKY_MAX = 2
+"""Tests that may pass only when they are tried again (`--again`), as scripts/flaky.py has it."""
+VENV = "/var/tmp/venv"  # in the root file system
+CODE = "/opt/coderunner"
 
 
-def newest_python(tests: Sequence[str]) -> dict[str, Any]:
-    """The tests without an engine, and the main path, on the suite's own Python. Raises NotRun."""
-    root = rootfs()
-    there = "/opt/coderunner"
+def inside(root: Path) -> tuple[str, ...]:
+    """What runs a command in the root file system, with this tree and this machine's engine."""
     script = f"""
-      mount --bind {root} {root}; mount --bind {ROOT} {root}{there}; mount -t proc proc {root}/proc
+      mount --bind {root} {root}; mount --bind {ROOT} {root}{CODE}; mount -t proc proc {root}/proc
       mount --rbind /dev {root}/dev; mount --bind /tmp {root}/tmp; mount -t tmpfs tmpfs {root}/run
       touch {root}/run/docker.sock; mount --bind {ENGINE.removeprefix("unix://")} {root}/run/docker.sock
       exec chroot {root} env PATH=/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 "$@"
     """
-    inside = ("unshare", "--mount", "--propagation", "private", "sh", "-ec", script, "sh")
-    (root / "opt/coderunner").mkdir(parents=True, exist_ok=True)
-    venv = "/var/tmp/venv"
-    if not (root / "var/tmp/venv/.made").exists():
-        number = "import sys; print('%d.%d' % sys.version_info[:2])"
-        ask = (*inside, "python3", "-c", number)
-        version = subprocess.run(ask, capture_output=True, text=True, timeout=60, check=True).stdout.strip()
-        wheels(version, root / "var/tmp/wheels")
-        install = f"{venv}/bin/pip install -q --no-index --find-links /var/tmp/wheels"
-        lock = f"{there}/requirements-dev.lock"
-        make = f"python3 -m venv --clear {venv} && {install} -r {lock}"
-        made = subprocess.run((*inside, "sh", "-c", f"{make} && touch {venv}/.made"), capture_output=True,
-                              text=True, timeout=ROOTFS_SECONDS, check=False)  # fmt: skip
-        if made.returncode != 0:
-            raise NotRun(f"its packages cannot be had: {made.stderr.strip().splitlines()[-1][:200]}")
-    ask = (*inside, f"{venv}/bin/python", "-c", "import platform; print(platform.python_version())")
+    (root / CODE.strip("/")).mkdir(parents=True, exist_ok=True)
+    return ("unshare", "--mount", "--propagation", "private", "sh", "-ec", script, "sh")
+
+
+def packages(root: Path) -> None:
+    """What the tests need, for the suite's own Python, made once for a lock. Raises NotRun."""
+    lock = (ROOT / "requirements-dev.lock").read_text()
+    stamp = root / VENV.strip("/") / ".made"
+    if stamp.exists() and stamp.read_text() == lock:
+        return
+    number = "import sys; print('%d.%d' % sys.version_info[:2])"
+    ask = (*inside(root), "python3", "-c", number)
     version = subprocess.run(ask, capture_output=True, text=True, timeout=60, check=True).stdout.strip()
-    begin = f'cd {there} && exec env DOCKER_HOST=$ENGINE_THERE PYTHONPATH=server "$@"'
-    run = (*inside, "sh", "-c", begin, "sh", f"{venv}/bin/python")
+    folder = root / "var/tmp/wheels"
+    wheels(version, folder)
+    install = f"{VENV}/bin/pip install -q --no-index --find-links /var/tmp/wheels"
+    make = f"python3 -m venv --clear {VENV} && {install} -r {CODE}/requirements-dev.lock"
+    made = subprocess.run((*inside(root), "sh", "-c", make), capture_output=True, text=True,
+                          timeout=ROOTFS_SECONDS, check=False)  # fmt: skip
+    if made.returncode != 0:
+        raise NotRun(f"its packages cannot be had: {made.stderr.strip().splitlines()[-1][:200]}")
+    stamp.write_text(lock)
+    shutil.rmtree(folder)
+
+
+def newest_python(tests: Sequence[str], *, again: bool) -> dict[str, Any]:
+    """The tests without an engine, and the main path, on the suite's own Python. Raises NotRun."""
+    root = rootfs()
+    packages(root)
+    ask = (*inside(root), f"{VENV}/bin/python", "-c", "import platform; print(platform.python_version())")
+    version = subprocess.run(ask, capture_output=True, text=True, timeout=60, check=True).stdout.strip()
+    begin = f'cd {CODE} && exec env DOCKER_HOST=$ENGINE_THERE PYTHONPATH=server "$@"'
+    run = (*inside(root), "sh", "-c", begin, "sh", f"{VENV}/bin/python")
     named = ("real_engine", "disk", "usual", "control_group_that_is_named")  # these need an engine
-    deselected = ("-p", "no:cacheprovider", "-k", " and ".join(f"not {name}" for name in named))
-    parts = [pytest(MAIN, run, {"ENGINE_THERE": "unix:///run/docker.sock"})]
+    deselected = ("-k", " and ".join(f"not {name}" for name in named))
+    parts = [pytest(MAIN, run, {"ENGINE_THERE": "unix:///run/docker.sock"}, again=again)]
     if unit := tuple(one for one in tests if one not in MAIN):
-        parts.append(pytest((*unit, *deselected), run, {"ENGINE_THERE": "unix:///nowhere"}))
-    passed, failed = sum(one["passed"] for one in parts), [name for one in parts for name in one["failed"]]
-    return {"python": version, "passed": passed, "failed": failed}
+        parts.append(pytest((*unit, *deselected), run, {"ENGINE_THERE": "unix:///nowhere"}, again=again))
+    whole: dict[str, Any] = {"python": version, "passed": sum(one["passed"] for one in parts)}
+    lists = {key: [name for one in parts for name in one.get(key, ())] for key in ("failed", "flaky")}
+    return whole | {key: names for key, names in lists.items() if names or key == "failed"}
 
 
-def one(name: str, platform: Platform) -> dict[str, Any]:
-    """The platform's result."""
+def one(name: str, platform: Platform, *, again: bool = False) -> dict[str, Any]:
+    """The platform's result. `again`: what failed is tried once more."""
     began = time.monotonic()
     result: dict[str, Any] = {"title": platform.title, "date": datetime.now(UTC).date().isoformat()}
     try:
         if name == "python":
-            result |= newest_python(platform.tests)
+            result |= newest_python(platform.tests, again=again)
         elif name == "machine":
             result |= machine.main_path(platform.tests)
         elif name == "guide":
             result |= machine.guide(platform.tests)
         else:
-            with engine(name, platform) as (address, inside):
+            with engine(name, platform) as (address, around):
                 result |= {"python": sys.version.split()[0], **facts_at(address)}
-                result |= pytest(platform.tests, (*inside, sys.executable), {"DOCKER_HOST": address})
+                run = (*around, sys.executable)
+                result |= pytest(platform.tests, run, {"DOCKER_HOST": address}, again=again)
         result["tests"] = list(platform.tests)
     except NotRun as reason:
         result["not_run"] = str(reason)
     except subprocess.SubprocessError as error:
         result["not_run"] = f"it cannot be prepared: {error}"[:300]
     return {**result, "seconds": round(time.monotonic() - began)}
+
+
+def told(name: str, result: dict[str, Any]) -> None:
+    """Prints a line of a platform's result, and one for each test that passed only the second time."""
+    failed, flaky = result.get("failed", []), result.get("flaky", [])
+    words = f"{result.get('passed')} passed, {len(failed)} failed {' '.join(failed)}".strip()
+    version = f"{result.get('engine', result.get('python', '?'))}: "
+    if "not_run" in result:
+        version, words = "", f"NOT RUN: {result['not_run']}"
+    print(f"{name}: {version}{words} ({result['seconds']} s)", flush=True)
+    for test in flaky:
+        print(f"{name}: FLAKY: {test}: let it wait for what it asserts", flush=True)
+
+
+def run_all(names: Iterable[str], *, main_path: bool, again: bool) -> dict[str, Any]:
+    """The results by name. `main_path`: that alone."""
+
+    def result(name: str) -> dict[str, Any]:
+        platform = PLATFORMS[name]
+        if main_path and name != "guide":
+            platform = replace(platform, tests=MAIN)
+        found = one(name, platform, again=again)
+        told(name, found)
+        return found
+
+    # In their order, in which the longest are first: the others fit in beside them.
+    beside = [name for name in PLATFORMS if name in names and name not in BY_NAME]
+    with ThreadPoolExecutor(BESIDE) as lanes:
+        results = dict(zip(beside, lanes.map(result, beside), strict=True))
+    return results | {name: result(name) for name in names if name not in beside}
+
+
+def prepare() -> int:
+    """What the platforms are made of, without their tests: beside something else, as it takes two minutes of
+    network and disk. 0 also where it cannot be had, which their run then says."""
+    try:
+        packages(rootfs())
+    except (NotRun, subprocess.SubprocessError) as reason:
+        print(f"NOT PREPARED: {reason}")
+    return 0
 
 
 def main() -> int:
@@ -118,24 +182,29 @@ def main() -> int:
     parser.add_argument("names", nargs="*", metavar="NAME", help=which)
     parser.add_argument("--write", action="store_true", help="keep the results, and write docs/platforms.md")
     parser.add_argument("--main", action="store_true", help="the main path alone, for a quick look")
+    parser.add_argument("--again", action="store_true", help="what fails is tried once more, as in CI")
+    parser.add_argument(
+        "--prepare", action="store_true", help="make what the platforms need, and run nothing"
+    )
     arguments = parser.parse_args()
-    results: dict[str, Any] = {}
-    for name in arguments.names or [one for one in PLATFORMS if one not in BY_NAME]:
-        platform = PLATFORMS[name]
-        if arguments.main and name != "guide":
-            platform = replace(platform, tests=MAIN)
-        result = results[name] = one(name, platform)
-        why = f"not run: {result['not_run']}" if "not_run" in result else ""
-        failed = result.get("failed", [])
-        words = why or f"{result['passed']} passed, {len(failed)} failed {' '.join(failed)}"
-        version = result.get("engine", result.get("python", ""))
-        print(f"{name}: {version}: {words} ({result['seconds']} s)", flush=True)
+    if arguments.prepare:
+        return prepare()
+    names = arguments.names or [one for one in PLATFORMS if one not in BY_NAME]
+    if unknown := [name for name in names if name not in PLATFORMS]:
+        parser.error(f"no platform is named {', '.join(unknown)}; there are {', '.join(PLATFORMS)}")
+    results = run_all(names, main_path=arguments.main, again=arguments.again)
     if arguments.write:
         write(results)
-    passed = sum(result.get("passed", 0) for result in results.values())
-    failed = sum(len(result.get("failed", ())) for result in results.values())
-    print(f"{passed} passed, {failed} failed")
-    return 1 if failed else 0
+    passed, failed, flaky = (
+        sum(
+            result[key] if key == "passed" else len(result[key])
+            for result in results.values()
+            if key in result
+        )
+        for key in ("passed", "failed", "flaky")
+    )
+    print(f"{passed} passed, {failed} failed" + (f", {flaky} flaky" if flaky else ""))
+    return 1 if failed or flaky > FLAKY_MAX else 0
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +22,11 @@ WORK = Path(os.environ.get("PLATFORMS_FOLDER", "/var/tmp/coderunner-platforms"))
 SUITE = "sid"
 PACKAGES = "docker.io,docker-cli,iptables,iproute2,python3-venv"
 ROOTFS_SECONDS, ENGINE_SECONDS, LOAD_SECONDS, SUITE_SECONDS = 600, 60, 300, 600
+
+
+AGAIN_MAX = 6
+"""Tests that failed, of one run, that are tried again: more than these do not fail by chance."""
+_made = threading.Lock()  # what several platforms share is made once
 
 
 class NotRun(Exception):
@@ -41,6 +47,11 @@ class Platform:
 
 def rootfs(suite: str = SUITE, packages: str = PACKAGES, name: str = "") -> Path:
     """A root file system of the suite, made once. `name`: where that is not the suite's. Raises NotRun."""
+    with _made:
+        return _rootfs(suite, packages, name)
+
+
+def _rootfs(suite: str, packages: str, name: str) -> Path:
     root = WORK / (name or suite)
     made = root / ".made"
     if made.exists() and made.read_text() in ("", packages):
@@ -49,21 +60,33 @@ def rootfs(suite: str = SUITE, packages: str = PACKAGES, name: str = "") -> Path
         raise NotRun("needs root and mmdebstrap")
     sources = "\n".join(path.read_text() for path in Path("/etc/apt").glob("sources.list*/*.sources"))
     found = re.search(r"^URIs: *(\S+/debian)/?$", sources, re.M)
-    source = f"deb {found[1] if found else 'http://deb.debian.org/debian'} {suite} main"
+    archive = found[1] if found else "http://deb.debian.org/debian"
     shutil.rmtree(root, ignore_errors=True)
     WORK.mkdir(parents=True, exist_ok=True)
     command = (
-        "mmdebstrap", "--variant=minbase", f"--include={packages}", suite, str(root), source,
+        "mmdebstrap", "--variant=minbase", f"--include={packages}", suite, str(root),
+        f"deb {archive} {suite} main",
         '--aptopt=APT::Install-Recommends "false"', '--aptopt=Acquire::Check-Valid-Until "false"',
     )  # fmt: skip
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=ROOTFS_SECONDS, check=False)
     except subprocess.TimeoutExpired:
-        raise NotRun(f"Debian {suite} was not there within {ROOTFS_SECONDS} s") from None
+        raise NotRun(f"Debian {suite} was not there within {ROOTFS_SECONDS} s ({archive})") from None
     if done.returncode != 0:
-        raise NotRun(f"Debian {suite} cannot be had: {done.stderr.strip().splitlines()[-1][:200]}")
+        raise NotRun(f"Debian {suite} cannot be had from {archive}: {first_error(done.stderr)}")
     made.write_text(packages)
     return root
+
+
+def first_error(said: str) -> str:
+    """What mmdebstrap failed of: its first error, which is apt's, as those after it only say that it failed.
+
+    Where the archive is not in reach, that is said first.
+    """
+    errors = [line.removeprefix("E: ") for line in said.splitlines() if line.startswith("E: ")]
+    first = (errors or said.strip().splitlines() or ["it does not say why"])[0]
+    away = "the archive is not in reach. " if first.startswith("Failed to fetch") else ""
+    return (away + " ".join(first.split()))[:300]
 
 
 def wheels(version: str, folder: Path) -> None:
@@ -147,7 +170,8 @@ def load(address: str, *, base: bool, names: Sequence[str] = ("python", "bash"))
         )
         return done.stdout
 
-    references = re.findall(r"^coderunner/\S+$", said(*manage, "build", *names), re.M)
+    with _made:
+        references = re.findall(r"^coderunner/\S+$", said(*manage, "build", *names), re.M)
     if base:
         ask = "from coderunner import declarations\nfrom coderunner.engine import recipes\n"
         ask += "print(recipes.base_recipe(declarations.FOLDER).reference)"
@@ -181,10 +205,12 @@ def facts_at(address: str) -> dict[str, Any]:
 
 def pytest(
     tests: Sequence[str], python: Sequence[str], environment: Mapping[str, str], *,
-    seconds: float = SUITE_SECONDS, quote: Callable[[str], str] = str,
+    seconds: float = SUITE_SECONDS, quote: Callable[[str], str] = str, again: bool = False,
 ) -> dict[str, Any]:  # fmt: skip
-    """Runs these tests: how many passed and failed, and which. `quote`: for what a shell reads again."""
-    arguments = ("-m", "pytest", "-q", "-m", "", "-rfE", *tests)
+    """Runs these tests: how many passed and failed, and which. `quote`: for what a shell reads again.
+    `again`: those that failed are run once more, alone; the result then has as `flaky` what passed."""
+    # Several of these run beside each other, and would write the same cache.
+    arguments = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "", "-rfE", *tests)
     try:
         done = subprocess.run(
             (*python, *map(quote, arguments)), cwd=ROOT, env={**os.environ, **environment}, text=True,
@@ -197,4 +223,20 @@ def pytest(
     if done.returncode != 0:
         print(done.stdout[-6000:] + done.stderr[-2000:], flush=True)
         failed = failed or [f"pytest ended with {done.returncode}"]
-    return {"passed": int(counted[1]) if counted else 0, "failed": failed}
+    result = {"passed": int(counted[1]) if counted else 0, "failed": failed}
+    if again and len(failed) <= AGAIN_MAX and all("::" in name for name in failed):
+        return _again(result, python, environment, seconds=seconds, quote=quote)
+    return result
+
+
+def _again(
+    result: dict[str, Any], python: Sequence[str], environment: Mapping[str, str], **how: Any
+) -> dict[str, Any]:
+    """The result with what failed run once more."""
+    flaky = []
+    for name in result["failed"]:
+        print(f"failed once, and is tried again: {name}", flush=True)
+        if pytest((name,), python, environment, **how)["passed"]:
+            flaky.append(name)
+    failed = [name for name in result["failed"] if name not in flaky]
+    return {"passed": result["passed"] + len(flaky), "failed": failed, "flaky": flaky}

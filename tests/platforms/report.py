@@ -14,8 +14,10 @@ SECURITY = Path(__file__).parents[2] / "SECURITY.md"
 HEAD = """# Platforms
 
 Results of the tests on other platforms, with their dates. `make test-platforms` runs them (as root, with
-mmdebstrap), and `python -m tests.platforms --write` generates this page from the results. Platforms without a
-row were not tested: there the canary checks at start-up which restrictions are enforced.
+mmdebstrap), as CI does after `make test`, and `python -m tests.platforms --write` generates this page from
+the results. Platforms without a row were not tested: there the canary checks at start-up which restrictions
+are enforced. CI does not fail where Debian's archive is not in reach: then it prints `NOT RUN` with the
+reason.
 
 The main path (`tests/platforms/test_main_path.py`): a start with the canary, an interactive program, limits
 that are hit and reported (memory and its peak, processes, processor, time, disk, orphans), a group, a restart
@@ -35,16 +37,16 @@ The tests run in the network namespace of the tested engine. Tests of `tests/eng
 need the machine's own network, and of `tests/faults/test_engine.py` that need images of five languages, are
 left out.
 
-`machine` and `guide` are virtual machines of QEMU, and run only where they are named
-(`scripts/platforms.sh machine guide`). Kernel, systemd, engine and AppArmor are of Debian 13's packages.
-Where the processor has no extension for guests (`vmx`, `svm`), they are emulated in software, and all time
-limits of their tests are eight times as long; KVM by software alone (PVM) starts no kernel of Debian. On
-`machine`, whose only network is ssh, the tests run; of the attacks on groups those that flood are left out
-where it is emulated. On `guide`, which has nothing but systemd, ssh and the
-images of two languages, every command of [deployment.md](deployment.md) is run, in its order: packages from
-Debian, the units with their hardening, nginx, the firewall, an upgrade by `systemctl reload`, a rollback, a
-restart of the engine, each while a program prints and hears, without a lost line; the timer of `reap` fires.
-The certificate's authority is the test's own. Only [air-gapped.md](air-gapped.md) is not followed there.
+`machine` and `guide` are virtual machines of QEMU, and run only where they are named (`scripts/platforms.sh
+machine guide`). Kernel, systemd, engine and AppArmor are of Debian 13's packages. Where the processor has
+no extension for guests (`vmx`, `svm`), they are emulated in software, and all time limits of their tests
+and attacks are eight times as long; KVM by software alone (PVM) starts no kernel of Debian. On `machine`,
+whose only network is ssh, the tests run; of the attacks on groups those that flood are left out where it is
+emulated. On `guide`, which has nothing but systemd, ssh and the images of two languages, every command of
+[deployment.md](deployment.md) is run, in its order: packages from Debian, the units with their hardening,
+nginx, the firewall, an upgrade by `systemctl reload`, a rollback, a restart of the engine, each while a
+program prints and hears, without a lost line; the timer of `reap` fires. The certificate's authority is the
+test's own. Only [air-gapped.md](air-gapped.md) is not followed there.
 
 Podman is refused with one sentence.
 """
