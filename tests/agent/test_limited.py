@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from coderunner.agent import tree
+from coderunner.agent import limited, tree
 from coderunner.agent.limited import Limited
 from tests.harness import wait_until
 
@@ -36,7 +36,7 @@ class Running(Limited):
 
     def __init__(self, main: int) -> None:
         self.phase, self.intent, self.supervisor, self.main_pid = "running", None, SUPERVISOR, main
-        self._kill_until = None
+        self._pending = self._kill_until = None
 
 
 def test_a_bomb_is_stopped_at_once_before_its_processes_are_looked_for(
@@ -74,3 +74,26 @@ def test_a_program_whose_group_has_gone_is_killed_all_the_same(monkeypatch: pyte
     one.main_pid = None
     one.stop("wall_timeout")
     assert killed == [SUPERVISOR] * 2
+
+
+def test_a_supervisor_is_not_wedged_while_a_bomb_is_still_being_looked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With ten bombs at once it was killed a second after the limit: its end was told while the bomb's
+    processes were still there, and the session's next program could not be started."""
+    now = 100.0
+    sent: list[int] = []
+
+    def kill(_: int) -> None:
+        nonlocal now
+        now += 5.0
+
+    monkeypatch.setattr(limited.time, "monotonic", lambda: now)
+    monkeypatch.setattr(tree, "kill", kill)
+    monkeypatch.setattr(tree, "send", lambda _, number: sent.append(number))
+    one = Running(NOBODY)
+    one.stop("wall_timeout")
+    one.tick(now)
+    assert signal.SIGKILL not in sent
+    one.tick(now)
+    assert sent[-1] == signal.SIGKILL

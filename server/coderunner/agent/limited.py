@@ -78,9 +78,9 @@ class Limited(Start):
         if self.phase == EXITED:
             return
         self.intent = self.intent or intent
-        if self._kill_until is None:
-            self._kill_until = time.monotonic() + WEDGED_SECONDS
         self._kill()
+        if self._kill_until is None:  # from when it was killed: to find all of a bomb may take a while
+            self._kill_until = time.monotonic() + WEDGED_SECONDS
 
     def _kill(self) -> None:
         if self.supervisor is None:
