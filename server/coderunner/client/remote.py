@@ -45,7 +45,7 @@ def main(arguments: argparse.Namespace, url: str) -> int:
     terminal.complete()
     given = vars(arguments)
     words = [*(given.get("files") or ()), *(given.get("args") or ())]
-    words += [given.get(name) or "" for name in WORDS]
+    words += [str(given.get(name) or "") for name in WORDS]  # some are paths
     if problem := unusable(url, arguments.bearer, words):
         _say(problem)
         return WRONG_USE
