@@ -121,3 +121,41 @@ async def test_one_that_never_was_there_is_not_waited_for(address):
             await asking.asked(nobody, "api/run", {})
         with pytest.raises(Refused, match="no server answers"):
             await grading.grade(nobody, {}, print)
+
+
+REFUSED = ConnectionRefusedError(111, "refused")
+
+
+@pytest.mark.parametrize(("error", "times"), [(REFUSED, 2), (OSError(113, "no route"), 1)])
+async def test_a_first_call_waits_for_a_server_that_restarts(monkeypatch, error: OSError, times: int):
+    """A start while the server was away for a second was refused at once."""
+    monkeypatch.setattr(asking.asyncio, "sleep", _at_once)
+    tried: list[str] = []
+
+    async def asked_for(_visit: object, path: str, *_: object, **__: object) -> object:
+        tried.append(path)
+        if len(tried) == 1:
+            raise error
+        raise Refused("it answers")
+
+    for what in ("document", "connected"):
+        tried.clear()
+        async with Client("http://127.0.0.1:9/") as client:
+            monkeypatch.setattr(visit.Visit, what, asked_for)
+            with pytest.raises(Refused, match="it answers" if times > 1 else "no server answers"):
+                if what == "document":
+                    await client.languages()
+                else:
+                    await client.open("bash")
+        assert len(tried) == times
+
+
+async def test_a_server_that_never_comes_is_given_up(monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(visit.time, "monotonic", lambda: clock[0])
+    nobody = visit.Visit("http://127.0.0.1:9/")
+    answers = []
+    for now in (0.0, 1.0, 2.0, 3.5):
+        clock[0] = now
+        answers.append(nobody.may_come(REFUSED))
+    assert answers == [True, True, True, False]

@@ -20,20 +20,22 @@ HELD_SECONDS = 60.0  # after which a request that failed had been connected: con
 
 async def languages_of(visit: Visit) -> Sequence[LanguageView]:
     """The server's languages, the most used ones first. Raises Refused."""
-    try:
-        found = await visit.document("api/languages", Languages)
-    except (aiohttp.ClientError, OSError, TimeoutError) as error:
-        raise Refused(f"no server answers at {visit.place}: {error}", retryable=True) from None
-    except Unexpected:
-        raise refusal(visit.place, *await visit.get("api/languages")) from None
-    return found.languages
+    while True:
+        try:
+            return (await visit.document("api/languages", Languages)).languages
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            if not visit.may_come(error):
+                raise Refused(f"no server answers at {visit.place}: {error}", retryable=True) from None
+        except Unexpected:
+            raise refusal(visit.place, *await visit.get("api/languages")) from None
+        await asyncio.sleep(0.5)
 
 
 async def asked(visit: Visit, path: str, document: dict[str, Any]) -> tuple[int, str]:
     """Posts a run, and returns (status, body) of its answer. While a server that has answered before cannot
     be reached, or refuses new sessions (503 `draining`), the request is repeated for RECONNECT_SECONDS; while
     it has just started and the language is not ready, for STARTING_SECONDS. After that a refusal is returned,
-    and silence raises Refused, as does a server that has never answered."""
+    and silence raises Refused, as does a server that has never answered (`Visit.may_come`)."""
     # The key makes a repetition safe: the server returns the answer of the first request.
     headers, loop, begun = {"Idempotency-Key": random_id()}, asyncio.get_running_loop(), 0.0
     while True:
@@ -51,7 +53,7 @@ async def asked(visit: Visit, path: str, document: dict[str, Any]) -> tuple[int,
             begun = begun or loop.time()
             why = f"it answers {status}"
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            if not visit.reached:
+            if not visit.reached and not visit.may_come(error):
                 raise Refused(f"no server answers at {visit.place}: {error}", retryable=True) from None
             # Otherwise the second restart during a long program would count from the first one.
             if loop.time() - tried > HELD_SECONDS:

@@ -64,7 +64,7 @@ async def grade(
                 elif name == "done":
                     return await _whole(visit, data)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            if not visit.reached:
+            if not visit.reached and not visit.may_come(error):
                 raise Refused(f"no server answers at {visit.place}: {error}", retryable=True) from None
             why = str(error) or type(error).__name__
             starting = error.refused if isinstance(error, Starting) else None

@@ -69,6 +69,7 @@ class Line:
         self._noticed, self._stopped, self._bring = noticed, stopped, bring
         self._client, self._nonce = random_id(), random_id()
         self._there = visit.reached  # whether the server has answered once
+        self._not_yet = f"no server answers at {visit.place} yet"
         self._why = LOST
         self._starting_until: float | None = None  # a server that has just started
         self._peer: Peer | None = None  # only while the session can be spoken to
@@ -145,13 +146,15 @@ class Line:
         except aiohttp.WSServerHandshakeError as error:
             # A proxy answers with 502 to 504 while the server restarts; 429 is a limit of rate.
             later = error.status >= 500 or error.status == 429
-            if not (later and self._there):
+            if not (later and (self._there or self._visit.may_come(error))):
                 told = f"{self._visit.place} refuses: {error.status} {error.message}"
                 raise Refused(told, retryable=later) from None
+            self._why = LOST if self._there else self._not_yet
             return False
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            if not self._there:
+            if not (self._there or self._visit.may_come(error)):
                 raise Refused(f"no server answers at {self._visit.place}: {error}", retryable=True) from None
+            self._why = LOST if self._there else self._not_yet
             return False
         self._there = True
         # The channels do both: they acknowledge only what their callers have consumed.

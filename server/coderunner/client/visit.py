@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import json
 import time
 from collections.abc import AsyncIterator, Callable
@@ -21,6 +22,8 @@ from coderunner.schema.forms import UNIX
 
 PROTOCOL = "coderunner.v1"
 T = TypeVar("T")
+FIRST_SECONDS = 3.0  # for which a server that has never answered is asked again: a restart takes one
+AWAY = {errno.ECONNREFUSED, errno.ECONNRESET, errno.EPIPE, errno.ENOENT}  # ENOENT: of a Unix socket
 SILENCE = 60.0  # seconds; a stream of events has a comment every ten
 LONGEST_EVENT = 8 * 1024 * 1024  # bytes
 
@@ -47,6 +50,7 @@ class Visit:
         self.bearer = bearer
         self.slowness = slowness
         self.reached = False  # whether anything has answered there
+        self._asked_since = self._asked_last = float("-inf")  # a server that has never answered
         self._live: dict[str, str] = {}
         self._http: aiohttp.ClientSession | None = None
 
@@ -75,6 +79,24 @@ class Visit:
         """The session of all requests."""
         assert self._http is not None
         return self._http
+
+    def may_come(self, error: BaseException) -> bool:
+        """Whether a server that has never answered may be restarting, and is to be asked again after this
+        error: for FIRST_SECONDS from the first one on. A wrong name or certificate stays wrong."""
+        if isinstance(error, aiohttp.WSServerHandshakeError):
+            away = error.status in (502, 503, 504)  # of a proxy without a server behind it
+        else:
+            number = getattr(error, "errno", None)
+            away = number in AWAY or isinstance(error, aiohttp.ServerDisconnectedError | ConnectionError)
+        now = time.monotonic()
+        if now - self._asked_last > FIRST_SECONDS:
+            self._asked_since = now
+        self._asked_last = now
+        return (
+            away
+            and not isinstance(error, aiohttp.ClientConnectorDNSError)
+            and now - self._asked_since < FIRST_SECONDS
+        )
 
     @property
     def headers(self) -> dict[str, str]:
