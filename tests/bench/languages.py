@@ -30,7 +30,6 @@ from tests.harness import MEASURED, Client, Server, docker, eventually, running_
 
 SAID = "Hello, world!"
 SECONDS = 60.0
-SETTLE_SECONDS = 1.0  # the engine goes on for a while after it has answered that a container is removed
 TRIES, DEMAND_SECONDS = 5, 25.0
 RUN, SHELL, AGAIN = 1, 2, 3
 
@@ -112,7 +111,6 @@ async def quiet(server: Server) -> None:
         return full and not pool["activeWorkers"] and not pool["queuedTasks"]
 
     await eventually(idle, SECONDS, "a quiet server")
-    await asyncio.sleep(SETTLE_SECONDS)
 
 
 async def measure(server: Server, row: Row, text: str, path: str, number: int) -> None:
