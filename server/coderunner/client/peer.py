@@ -65,12 +65,12 @@ class Channel:
         return lines[-1][:160] if lines else ""
 
 
-# Errors with a channel that are about its `run` or `shell`; all others are about a program that runs.
+# Errors with a channel that end the wait for its program also while it runs.
 REFUSALS = {
     "bad_path", "files_failed", "no_file", "workspace_full", "start_failed", "channel_limit",
     "bad_message", "bad_limit", "agent_lost", "container_gone", "not_control",
 }  # fmt: skip
-# Of what a channel is sent while it runs; any other error refuses a channel that has not begun.
+# Errors about data of a channel; any other one refuses a channel that has not begun.
 PASSING = {"input_gap", "input_overflow", "ack_ahead"}
 
 
