@@ -58,7 +58,7 @@ MAX_SHM_BYTES = 16 * 1024 * 1024
 
 AGENT_COMMAND = (
     "/usr/bin/python3", "-I", "-S", "-c",
-    "import sys;sys.path.insert(0,'/opt/coderunner');from coderunner.agent.main import main;main()",
+    "import sys;sys.path.insert(0,'/opt/coderunner/coderunner/agent');from bundled import begin;begin()",
 )  # fmt: skip
 
 # An address where no server is; and in a group the engine's name server, for the members' names.
