@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -21,12 +22,22 @@ COMMAND = "import sys; sys.path.insert(0, sys.argv[1]); from coderunner.agent im
 @pytest.fixture
 def agent(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
     """(process, path of the FIFO that is its standard input)"""
-    fifo = tmp_path / "stdin"
+    with started(tmp_path, COMMAND) as one:
+        yield one
+
+
+@contextmanager
+def started(
+    folder: Path, command: str, *arguments: str, **environment: str
+) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
+    """An agent, as of `agent`, by a program that finds its packages in the first argument."""
+    fifo = folder / "stdin"
     os.mkfifo(fifo)
     reading = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
     process = subprocess.Popen(
-        [sys.executable, "-c", COMMAND, str(ROOT / "server")], stdin=reading, stdout=subprocess.PIPE
-    )
+        [sys.executable, "-c", command, str(ROOT / "server"), *arguments],
+        stdin=reading, stdout=subprocess.PIPE, env={**os.environ, **environment},
+    )  # fmt: skip
     os.close(reading)
     yield process, fifo
     tree.kill(process.pid)

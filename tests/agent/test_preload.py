@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from coderunner.agent import preload
-from tests.agent.outside import Server
+from tests.agent.outside import Server, started
 from tests.harness import ROOT, wait_until
 
 HOST = f"""
@@ -56,6 +58,24 @@ while True:
     for number in given: os.close(number)
     ear.send(json.dumps({{"number": request["number"], "pid": pid}}).encode())
 """
+BEFORE = """
+import os, socket, sys
+ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+output = os.pipe()
+pid = os.fork()
+if pid == 0:
+    os.chdir(sys.argv[2])
+    os.setsid()
+    for number, target in ((output[1], 1), (output[1], 2), (theirs.fileno(), 3)):
+        os.dup2(number, target)
+    os.execv("/usr/bin/python3", ["python3", "-c", *sys.argv[3:]])
+theirs.close()
+os.close(output[1])
+sys.path.insert(0, sys.argv[1])
+from coderunner.agent import main
+main.Agent(None, (pid, ours, output[0])).run()
+"""
+"""An agent that has forked the preload before it began, as a language's own command does."""
 RUN = ["sh", "-c", "printf 'plain %s' \"$WORD\"; exit 4", "{entry}", "{args}"]
 FORKED = "forked ['sh', '-c', 'printf \\'plain %s\\' \"$WORD\"; exit 4', 'a.demo', 'x'] w"
 
@@ -180,3 +200,78 @@ def test_where_a_user_waits_it_starts_behind_the_first_program(place):
     assert not (place.folder / "hosts").exists()
     wait_until(lambda: (place.folder / "hosts").exists(), 10, "the preload's start")
     wait_until(lambda: place.run() == FORKED, 10, "a program that is forked there")
+
+
+Forked = Callable[[str, str], Place]
+
+
+@pytest.fixture
+def forked(tmp_path: Path) -> Iterator[Forked]:
+    """forked(how, fixed): a place whose preload, with this value of FIXED, was there before the agent."""
+    folder = tmp_path / "workspace"
+    folder.mkdir()
+    with ExitStack() as stack:
+
+        def place(how: str, fixed: str) -> Place:
+            begun = started(tmp_path, BEFORE, str(folder), HOST, how, FIXED=fixed, TMPDIR=str(folder))
+            return Place(Server(*stack.enter_context(begun), folder), folder)
+
+        yield place
+
+
+def test_one_that_is_there_before_the_agent_is_taken_over(forked):
+    place = forked("fork", "1")
+    wait_until(lambda: (place.folder / "hosts").exists(), 10, "the preload")
+    assert place.prepare("fork") == {"id": 1, "preload": None}
+    assert place.run() == FORKED
+    assert place.run("tty") == FORKED
+    assert len(place.hosts()) == 1
+
+
+def test_it_is_taken_over_at_once_where_a_user_waits(forked):
+    place = forked("fork", "1")
+    wait_until(lambda: (place.folder / "hosts").exists(), 10, "the preload")
+    place.prepare("fork", wait_for_preload=False)
+    wait_until(lambda: place.run() == FORKED, 1, "a program that is forked there")
+    assert len(place.hosts()) == 1
+
+
+def test_one_with_another_environment_is_not_taken_over(forked):
+    place = forked("fork", "2")
+    wait_until(lambda: (place.folder / "hosts").exists(), 10, "the preload")
+    [first] = place.hosts()
+    assert place.prepare("fork") == {"id": 1, "preload": None}
+    assert place.run() == FORKED
+    assert len(place.hosts()) == 2
+    wait_until(lambda: not Path(f"/proc/{first}").exists(), 10, "the end of the first")
+
+
+@pytest.mark.parametrize("prepared", [True, False])
+def test_one_that_was_there_before_the_agent_may_die(forked, prepared):
+    place = forked("fork", "1")
+    wait_until(lambda: (place.folder / "hosts").exists(), 10, "the preload")
+    [first] = place.hosts()
+    if prepared:
+        place.prepare("fork")
+    os.kill(first, signal.SIGKILL)
+    wait_until(lambda: not Path(f"/proc/{first}").exists(), 10, "its end")
+    place.prepare("fork")
+    wait_until(lambda: place.run() == FORKED, 10, "a program that another has forked")
+    assert len(place.hosts()) == 2
+
+
+@pytest.mark.parametrize("prepared", [True, False])
+def test_a_kept_workspace_has_none(forked, prepared):
+    place = forked("fork", "1")
+    wait_until(lambda: (place.folder / "hosts").exists(), 10, "the preload")
+    if prepared:
+        place.prepare("fork")
+    place.server.call("keep")
+    wait_until(lambda: not Path(f"/proc/{place.hosts()[0]}").exists(), 10, "its end")
+    assert place.run() == "plain w"
+
+
+def test_what_it_says_is_in_its_log(forked):
+    place = forked("never", "1")
+    assert "it said: I cannot" in place.prepare("never", 500)["preload"]
+    assert (place.folder / "preload.log").read_text() == "I cannot\n"

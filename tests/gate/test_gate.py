@@ -19,7 +19,7 @@ import pytest
 from coderunner import config
 from coderunner.engine.attach import Address
 from coderunner.engine.building import archive_of
-from coderunner.engine.containers import ContainerSpec, create_body
+from coderunner.engine.containers import ContainerSpec, command_of, create_body
 from coderunner.engine.firewall import helper_body
 from coderunner.engine.networks import NetworkSpec, network_body
 from coderunner.gate import policy
@@ -45,7 +45,10 @@ def spec(tables: Tables) -> ContainerSpec:
     [image] = tables.images
     limits = resolve(tables.rules.defaults, tables.languages["python"].limits)
     first = tables.settings.session_uid_base
-    return ContainerSpec(image=image, name=f"{PREFIX}one", uid=first + 7, limits=limits, labels=LABELS)
+    command = command_of(tables.languages["python"])
+    return ContainerSpec(
+        image=image, name=f"{PREFIX}one", uid=first + 7, limits=limits, labels=LABELS, command=command
+    )
 
 
 @pytest.fixture(scope="module")

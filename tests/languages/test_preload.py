@@ -6,6 +6,7 @@ import itertools
 import re
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -112,6 +113,14 @@ async def test_a_program_cannot_tell(runner: Runner, probe: Probe) -> None:
 async def test_it_is_forked_from_what_is_imported(runner: Runner) -> None:
     assert (await runner.text(FORKED, PLAIN)) == "False\n"
     assert (await runner.text(FORKED)) == "True\n"
+
+
+async def test_so_is_the_first_program_of_a_session_whose_user_waited(tmp_path: Path) -> None:
+    """Where the preload is there before the agent: in a language without one it begins two seconds later."""
+    with running_server(tmp_path, LANGUAGES="python", WARM_MAX="0") as server:
+        async with session(server) as client:
+            await client.run(1, FORKED)
+            assert (await client.ended(1)).text == "True\n"
 
 
 async def test_the_kernel_takes_it_before_the_agent_from_its_first_line_on(runner: Runner) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+
+from .lean import signal
 from .preload import Preload
 from .service import Service
 
@@ -13,6 +16,7 @@ if TYPE_CHECKING:
     from coderunner.wire import typed
 
     from .channel import Channel
+    from .preload import Forked
 
 # Until the preload starts where a user waits: a session that only runs one program is over by then, and
 # another's next program comes later. Its start costs as much processor time as the agent's own.
@@ -23,12 +27,16 @@ class Companions:
     """Starts and watches the service and the preload.
 
     ``reply(id, answer)``: called when what ``prepare`` asked for is ready, or was not ready in time.
+    ``forked``: a preload that is there already, for `prepare` to take over.
     ``preload``: None before `prepare`, and without one in the language."""
 
-    def __init__(self, reply: Callable[[Any, Mapping[str, object]], None]) -> None:
+    def __init__(
+        self, reply: Callable[[Any, Mapping[str, object]], None], forked: Forked | None = None
+    ) -> None:
         self.preload: Preload | None = None
         self._service: Service | None = None
         self._reply = reply
+        self._forked = forked  # until it is taken over, or has ended
         self._waiting: list[tuple[Any, bool]] = []  # (id of a call, whether it also waits for the preload)
 
     def _all(self) -> list[Service]:
@@ -53,10 +61,24 @@ class Companions:
             self._service = Service(service, now)
         if preload and self.preload is None:
             self.preload = Preload(preload, now if wait_for_preload else now + PRELOAD_DELAY)
+            if self._forked is not None and self.preload.take_over(self._forked, now):
+                self._forked = None
+            self._drop_forked()
         self._waiting.append((number, wait_for_preload))
+
+    def _drop_forked(self, *, ended: bool = False) -> None:
+        """Kills the preload that is there and not taken over, if there is one.  ``ended``: it is dead."""
+        if self._forked is not None:
+            pid, ear, out = self._forked
+            self._forked = None
+            if not ended:
+                os.kill(pid, signal.SIGKILL)
+            ear.close()
+            os.close(out)
 
     def retire(self, now: float) -> None:
         """Ends the preload for good: each program then starts in a new interpreter."""
+        self._drop_forked()
         if self.preload is not None:
             preload, self.preload = self.preload, None
             preload.fail()
@@ -68,7 +90,7 @@ class Companions:
 
     def pids(self) -> list[int | None]:
         """Process ids of the service and the preload; None for one that does not run."""
-        return [one.pid for one in self._all()]
+        return [one.pid for one in self._all()] + ([self._forked[0]] if self._forked is not None else [])
 
     # --- the loop's turn ---------------------------------------------------------------------------
 
@@ -135,6 +157,8 @@ class Companions:
 
     def reaped(self, pid: int, now: float) -> None:
         """A child of this process has ended; ``pid`` may be another one's."""
+        if self._forked is not None and self._forked[0] == pid:
+            self._drop_forked(ended=True)
         for one in self._all():
             if one.pid == pid:
                 one.died(now)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from coderunner.wire import typed
 
     from .channel import Channel
+    from .preload import Forked
     from .stream import Stream
 
 _FOREVER = 1e9  # seconds
@@ -39,13 +40,14 @@ _CLOSED = select.EPOLLHUP | select.EPOLLERR
 
 
 class Agent:
-    """The loop and its parts.  ``folder``: of the server's socket; None when the container has none."""
+    """The loop and its parts.  ``folder``: of the server's socket; None when the container has none.
+    ``forked``: the preload that this process has forked before it became the agent, if it has."""
 
-    def __init__(self, folder: str | None = None) -> None:
+    def __init__(self, folder: str | None = None, forked: Forked | None = None) -> None:
         self.link = Link(self._hello, self._detached, folder)
         self.programs = Programs()
         self.workspace = Workspace(self.programs)
-        self.companions = Companions(self.link.reply)
+        self.companions = Companions(self.link.reply, forked)
         self.calls = Calls(self.link, self.programs, self.workspace, self.companions)
         self._watched: dict[int, tuple[int, Any]] = {}  # what is registered with epoll, as `_wanted` gives it
         self._outputs: dict[int, Channel] = {}  # the watched descriptors that carry only output of programs
@@ -279,8 +281,8 @@ class Agent:
             self._epoll.register(descriptor, events)
 
 
-def main() -> None:
-    """The entry point of PID 1.  Never returns."""
+def main(forked: Forked | None = None) -> None:
+    """The entry point of PID 1.  Never returns.  ``forked``: as of `Agent`."""
     os.umask(0o022)
     # The kernel delivers to PID 1 only signals with a handler, and Python installs one for SIGINT.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -288,7 +290,7 @@ def main() -> None:
     gc.collect()
     gc.freeze()  # keeps the pages of these objects shared with forked supervisors
     gc.disable()  # no reference cycles are made, and a collection would copy the shared pages
-    agent = Agent(SOCKET_FOLDER if os.path.isdir(SOCKET_FOLDER) else None)
+    agent = Agent(SOCKET_FOLDER if os.path.isdir(SOCKET_FOLDER) else None, forked)
     try:
         agent.run()
     except BaseException as error:

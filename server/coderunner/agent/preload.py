@@ -23,6 +23,10 @@ TYPE_CHECKING = False  # as of the typing module, which costs each container a m
 if TYPE_CHECKING:
     from coderunner.wire import typed
 
+    # One that this process forked before it became the agent: its process id, our end of its socket, and the
+    # pipe of its output.
+    Forked = tuple[int, socket.socket, int]
+
 MAX_SPEC = 65536  # bytes; a longer spec starts without the preload
 ANSWER_SECONDS = 1.0  # for its answer; a later one counts as broken
 READY = b"ready"
@@ -47,8 +51,21 @@ class Preload(Service):
             now,
         )  # fmt: skip
         self._declared = spec
+        self._environment: dict[str, str] = {}  # that the one which runs has read at its start
         self.usable = False
         self.socket: socket.socket | None = None
+
+    def take_over(self, forked: Forked, now: float) -> bool:
+        """Makes one that runs already this preload; False if it was started with another environment."""
+        here = dict(os.environ)
+        if not self._fits(here, self.spec["env"]):
+            return False
+        self.pid, self.socket, self.out = forked
+        self.socket.setblocking(False)
+        os.set_blocking(self.out, False)
+        self._environment, self._began, self._marked = here, now, self.OOM_PROTECTED
+        self.answers()  # that it is ready, if it has said so
+        return True
 
     def _is_ready(self) -> bool:
         return self.usable
@@ -72,7 +89,7 @@ class Preload(Service):
             self._become({0: null, 1: out, 2: out, _SOCKET: copy})
         theirs.close()
         ours.setblocking(False)
-        self.socket = ours
+        self.socket, self._environment = ours, self.spec["env"]
         return pid
 
     def died(self, now: float) -> None:
@@ -98,7 +115,10 @@ class Preload(Service):
             return False
         if not any(matches(spec["entry"], pattern) for pattern in self._declared["entries"]):
             return False
-        mine, theirs = self.spec["env"], spec["env"]
+        return self._fits(self._environment, spec["env"])
+
+    def _fits(self, mine: dict[str, str], theirs: dict[str, str]) -> bool:
+        """Whether the runtime reads the same in both of these environments."""
         return all(
             mine.get(name) == theirs.get(name)
             for name in mine.keys() | theirs.keys()

@@ -108,15 +108,18 @@ class Service:
         return pid
 
     def _prepare(self) -> None:
-        folder = self.spec["folder"]
-        os.makedirs(folder, exist_ok=True)
+        os.makedirs(self.spec["folder"], exist_ok=True)
         self._tidy()
         if self._log < 0:
-            path = os.path.join(folder, self.LOG)
-            # A program may have put a link here: it is removed and created anew, never followed.
-            with suppress(FileNotFoundError):
-                os.unlink(path)
-            self._log = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+            self._open_log()
+
+    def _open_log(self) -> None:
+        os.makedirs(self.spec["folder"], exist_ok=True)
+        path = os.path.join(self.spec["folder"], self.LOG)
+        # A program may have put a link here: it is removed and created anew, never followed.
+        with suppress(FileNotFoundError):
+            os.unlink(path)
+        self._log = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
 
     def _tidy(self) -> None:
         """Removes the `ready` path that an ended one has left."""
@@ -191,9 +194,9 @@ class Service:
 
     def _record(self, data: bytes) -> None:
         self._tail = (self._tail + data)[-TAIL_BYTES:]
-        if self._log < 0:
-            return
         with suppress(OSError):  # the workspace may be full
+            if self._log < 0:
+                self._open_log()
             size = os.fstat(self._log).st_size
             if size + len(data) > LOG_BYTES:
                 # Half of it is kept, so that the file is not moved with every line.

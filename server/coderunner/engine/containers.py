@@ -15,6 +15,7 @@ from typing import Any
 
 from coderunner.engine.filter import seccomp_profile
 from coderunner.engine.hidden import READONLY_PATHS, masked_paths
+from coderunner.schema.languages import Language
 from coderunner.schema.limits import Limits
 from coderunner.wire import SOCKET_FOLDER
 
@@ -85,6 +86,13 @@ class ContainerSpec:
     cgroup_parent: str | None = None
     socket: str | None = None
     command: tuple[str, ...] = AGENT_COMMAND
+
+
+def command_of(language: Language) -> tuple[str, ...]:
+    """What the first process of this language's containers executes: the agent."""
+    # Or what forks the language's preload first, and becomes the agent.
+    preload = language.preload
+    return preload.agent if preload is not None and preload.agent else AGENT_COMMAND
 
 
 @dataclass(frozen=True, slots=True)

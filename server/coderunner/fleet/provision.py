@@ -19,6 +19,7 @@ from coderunner.engine.containers import (
     SOCKET_LABEL,
     USUAL_RUNTIMES,
     ContainerSpec,
+    command_of,
 )
 from coderunner.engine.docker import DockerEngine
 from coderunner.engine.sockets import AgentSocket, AgentSockets
@@ -201,6 +202,7 @@ class Provisioner:
         # wait in the warm pool.
         deadline = time.time() + WARM_AGE_SECONDS + max(self.identity.lifetime_ms, limits.lifetime_ms) / 1000
         return ContainerSpec(
+            command=command_of(declared),
             image=image or self.catalog.image(language),
             name=f"{self.identity.prefix}-{session}",
             uid=uid,

@@ -23,6 +23,7 @@ from coderunner.engine.containers import (
     ROLE_LABEL,
     SESSION_TYPE,
     ContainerSpec,
+    command_of,
     create_body,
 )
 from coderunner.engine.firewall import helper_body
@@ -103,6 +104,7 @@ class Tables:
         if user is None or not first <= int(user[1]) < first + settings.session_uid_count:
             raise Refused("the user id is outside SESSION_UID_BASE and SESSION_UID_COUNT")
         spec = ContainerSpec(
+            command=command_of(language),
             image=sent["Image"],
             name=name,
             uid=int(user[1]),

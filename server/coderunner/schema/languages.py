@@ -195,16 +195,21 @@ class Preload(_Declared, frozen=True):
 
     `entries`: patterns of the entry files that it can run. `fixed`: patterns of environment variables that
     the runtime reads only at its own start; a run with another value for one of them is executed instead.
+    `agent`: the command of a container's first process, in place of the agent's own: it forks the preload and
+    becomes the agent. Empty: the agent starts `command` beside it.
     """
 
     command: Texts
     entries: Texts
+    agent: Texts = ()
     fixed: Texts = ()
     env: Env = {}
     start_ms: StartMs = START_MS
 
     def _wrong(self) -> Found:
         yield from _bad_command(self.command)
+        if self.agent:
+            yield from _bad_argv("agent", self.agent)
         if not self.entries:
             yield "entries", "must name at least one pattern, like *.py"
 

@@ -1,5 +1,6 @@
-/* Three things that a forked interpreter cannot do in Python: become another program's main program as if it had
- * just begun, have a child that is its own parent's, and leave alone the memory of objects that it only uses.
+/* Four things that a forked interpreter cannot do in Python: become another program's main program as if it had
+ * just begun, be shown by `ps` as that program, have a child that is its own parent's, and leave alone the memory
+ * of objects that it only uses.
  *
  * Built for the Python of the image, and for no other: it sets fields of the interpreter's configuration and
  * of the thread's state as that version has them.
@@ -7,7 +8,9 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 #include <errno.h>
+#include <linux/prctl.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -70,6 +73,42 @@ run(PyObject *module, PyObject *arguments)
     state->py_recursion_remaining = state->py_recursion_limit;
     state->c_recursion_remaining = Py_C_RECURSION_LIMIT;
     exit(Py_RunMain());
+}
+
+PyDoc_STRVAR(show_as_doc,
+"show_as(words, names, places): what `ps` and /proc show as this process's command line and environment.\n\n"
+"`words`, `names`: each with a NUL at its end. `places`: start_code, end_code, start_data, end_data, start_brk\n"
+"and start_stack, as /proc/self/stat has them. Raises OSError where the kernel has no such call.");
+
+static PyObject *
+show_as(PyObject *module, PyObject *arguments)
+{
+    const char *words, *names;
+    Py_ssize_t words_size, names_size;
+    unsigned long long code, code_end, data, data_end, brk, stack;
+    if (!PyArg_ParseTuple(arguments, "y#y#(KKKKKK)", &words, &words_size, &names, &names_size, &code, &code_end, &data,
+                          &data_end, &brk, &stack)) {
+        return NULL;
+    }
+    /* Never freed: the kernel reads it there for as long as the process lives. */
+    char *shown = malloc(words_size + names_size);
+    if (shown == NULL) {
+        return PyErr_NoMemory();
+    }
+    memcpy(shown, words, words_size);
+    memcpy(shown + words_size, names, names_size);
+    unsigned long long begin = (unsigned long long)(uintptr_t)shown, middle = begin + words_size;
+    struct prctl_mm_map map = {
+        .start_code = code, .end_code = code_end, .start_data = data, .end_data = data_end, .start_brk = brk,
+        .brk = (unsigned long long)(uintptr_t)sbrk(0), .start_stack = stack, .arg_start = begin, .arg_end = middle,
+        .env_start = middle, .env_end = middle + names_size, .auxv = NULL, .auxv_size = 0, .exe_fd = (__u32)-1,
+    };
+    if (prctl(PR_SET_MM, PR_SET_MM_MAP, &map, sizeof(map), 0) != 0) {
+        PyErr_SetFromErrno(PyExc_OSError);
+        free(shown);
+        return NULL;
+    }
+    Py_RETURN_NONE;
 }
 
 PyDoc_STRVAR(fork_beside_doc,
@@ -174,6 +213,7 @@ keep_for_ever(PyObject *module, PyObject *list)
 static PyMethodDef methods[] = {
     {"keep_for_ever", keep_for_ever, METH_O, keep_for_ever_doc},
     {"run", run, METH_VARARGS, run_doc},
+    {"show_as", show_as, METH_VARARGS, show_as_doc},
     {"fork_beside", fork_beside, METH_NOARGS, fork_beside_doc},
     {NULL, NULL, 0, NULL},
 };

@@ -1,26 +1,27 @@
 """A Python with modules imported, from which programs are forked (`[preload]` in docs/languages.md).
 
-    host.py [--import MODULE]... [--call MODULE:FUNCTION]... [--plain FILE]...
+    host.py [--agent] [--import MODULE]... [--call MODULE:FUNCTION]... [--plain FILE]...
 
 Each program is forked from the same state and becomes what `python3 FILE ARGUMENTS` would be: the
 interpreter's own `Py_RunMain` reads the file, with nothing of this on its stack. `--call`: what a program's
 process calls before it begins, for what must not be the same in two of them. `--plain`: a file in the
 workspace with which a program is executed instead; as is one with a file that would hide a module of ours.
+
+`--agent`: as the container's first process. A fork of it is what programs are forked from, and it becomes the
+agent itself: one start of an interpreter for both, and one memory.
 """
 
 import sys
 
-_PLAIN = frozenset(sys.modules)  # what every Python has imported when its program begins
-_ROOM = 4096  # bytes for a program's command line, where `ps` looks
 _MAX_FILES = 1000  # a workspace with more of them is not looked through
 _SOCKET = 3
-_PR_SET_MM, _PR_SET_MM_MAP = 35, 14
-_MAP = ("start_code", "end_code", "start_data", "end_data", "start_brk", "brk", "start_stack", "arg_start",
-        "arg_end", "env_start", "env_end")  # struct prctl_mm_map, before its auxv  # fmt: skip
+_ROOM = 4096  # bytes for descriptors; a request has six
 
 
 class Host:
-    def __init__(self, arguments):
+    """`plain`: names of the modules that every Python has imported when its program begins."""
+
+    def __init__(self, plain, arguments):
         import atexit
 
         atexit.register(self.forget)  # the first of all, so that it is the last
@@ -37,57 +38,62 @@ class Host:
                 self.plain_with.add(value)
             else:
                 raise SystemExit(f"host.py: there is no option {option}")
-        self.modules = {name: module for name, module in sys.modules.items() if name not in _PLAIN}
+        self.modules = {name: module for name, module in sys.modules.items() if name not in plain}
         # Files and folders of these names would be what a plain program imports.
         self.names = {name.partition(".")[0] for name in self.modules}
         self._take_tools()
-        self.memory = self._memory_map()
+        self.places = self._places()
+        self._settle()
 
     def _take_tools(self):
         """Modules for our own use, which programs do not find imported."""
-        before = dict(sys.modules)
-        sys.path[:0] = ["/opt/coderunner", "/opt/coderunner/preload"]
-        import _socket
-        import array
-        import ctypes
-        import json
+        before = frozenset(sys.modules)
+        self.path, self.finders = list(sys.path), list(sys.meta_path)
+        sys.path[:0] = ["/opt/coderunner/coderunner/agent", "/opt/coderunner/preload"]
+        import gc
         import os
         import resource
-        import signal
         import stat
+        import struct
 
         import become
+        import bundled
 
+        bundled.install()
+        # Without the modules around these parts in C: the agent, which has the same, starts faster.
         from coderunner.agent import kernel, supervisor
+        from coderunner.agent.lean import signal, socket, suppress
+        from coderunner.wire import compact
 
-        del sys.path[:2]
-        self.array, self.ctypes, self.json, self.os, self.signal = array, ctypes, json, os, signal
-        self.stat, self.become, self.kernel, self.supervisor = stat, become, kernel, supervisor
-        self.resource = resource
-        self.socket = _socket.socket(fileno=_SOCKET)
-        for name in sys.modules.keys() - before.keys():
-            del sys.modules[name]
+        self.gc, self.os, self.resource, self.stat, self.struct = gc, os, resource, stat, struct
+        self.become, self.kernel, self.supervisor = become, kernel, supervisor
+        self.signal, self.socket_module, self.compact, self.suppress = signal, socket, compact, suppress
+        self.tools = sys.modules.keys() - before
+
+    def _settle(self):
+        """What every fork shares with this process is not to be copied in each of them."""
+        self.kernel.hide_memory()
+        self.gc.collect()
+        # From here on nothing that is there now is counted, or taken apart in a fork: that copies pages.
+        self.become.keep_for_ever(self.gc.get_objects())
+        self.gc.freeze()
 
     # --- requests ----------------------------------------------------------------------------------
 
-    def serve(self):
-        import gc
-
-        self.kernel.hide_memory()
-        gc.collect()
-        # From here on nothing that is there now is counted, or taken apart in a fork: that copies pages.
-        self.become.keep_for_ever(gc.get_objects())
-        gc.freeze()
-        self.socket.send(b"ready")
-        room = 6 * self.array.array("i").itemsize
+    def serve(self, ear):
+        """Forks programs as it is asked to on this socket, until that is closed."""
+        for name in self.tools:
+            del sys.modules[name]
+        sys.path[:], sys.meta_path[:] = self.path, self.finders
+        self.socket = ear
+        ear.send(b"ready")
         while True:
-            data, controls, _, _ = self.socket.recvmsg(1 << 20, 2 * room)
+            data, controls, _, _ = ear.recvmsg(1 << 20, _ROOM)
             if not data:
                 return
-            descriptors = self.array.array("i")
-            for _, _, rights in controls:
-                descriptors.frombytes(rights)
-            request = self.json.loads(data)
+            rights = b"".join(one for _, _, one in controls)
+            descriptors = self.struct.unpack(f"{len(rights) // 4}i", rights)
+            request = self.compact.loads(data)
             try:
                 pid = self.become.fork_beside()
             except OSError:
@@ -96,7 +102,43 @@ class Host:
                 self._supervise(request["spec"], *descriptors)
             for number in descriptors:
                 self.os.close(number)
-            self.socket.send(self.json.dumps({"number": request["number"], "pid": pid}).encode())
+            ear.send(self.compact.dumps({"number": request["number"], "pid": pid}))
+
+    def serve_beside_the_agent(self):
+        """Forks what serves, and becomes the agent."""
+        os, socket = self.os, self.socket_module
+        forked = None
+        try:
+            # SOCK_SEQPACKET keeps messages apart, and carries descriptors.
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            output = os.pipe()
+            pid = os.fork()
+            if pid == 0:
+                self._serve_forked(ours, theirs, output)
+            theirs.close()
+            os.close(output[1])
+            forked = pid, ours, output[0]
+        except OSError as error:  # the agent starts one, once it is asked to
+            os.write(2, f"host.py: not forked: {error}\n".encode())
+        from coderunner.agent.main import main
+
+        main(forked)
+
+    def _serve_forked(self, ours, theirs, output):
+        os = self.os
+        try:
+            ours.close()
+            os.setsid()
+            null = os.open("/dev/null", os.O_RDWR)
+            for number, target in ((null, 0), (output[1], 1), (output[1], 2)):
+                os.dup2(number, target)
+            for number in (null, *output):
+                os.close(number)
+            self.serve(theirs)
+        except BaseException:
+            sys.excepthook(*sys.exc_info())
+        finally:
+            os._exit(0)
 
     def _supervise(self, spec, stdin, stdout, stderr, report, go, source=-1):
         """In the fork.  Begins with a byte from `go`; without one somebody else has done it."""
@@ -169,29 +211,14 @@ class Host:
         """What `ps` and /proc show of the program: its command line and environment, not the host's."""
         words = b"".join(self.os.fsencode(word) + b"\0" for word in argv)
         names = b"".join(self.os.fsencode(f"{name}={value}") + b"\0" for name, value in env.items())
-        start, end = self.memory["arg_start"], self.memory["arg_end"]
-        if len(words) + len(names) > end - start:
-            return
-        self.ctypes.memmove(start, words + names, len(words) + len(names))
-        middle = start + len(words)
-        now = {"arg_end": middle, "env_start": middle, "env_end": middle + len(names)}
-        libc = self.ctypes.CDLL(None)
-        libc.sbrk.restype = self.ctypes.c_void_p
-        values = {**self.memory, **now, "brk": libc.sbrk(0)}
-        numbers = self.array.array("Q", [*(values[name] for name in _MAP), 0])
-        whole = numbers.tobytes() + self.array.array("I", [0, 0xFFFFFFFF]).tobytes()
-        # Where the kernel does not know it, the host's command line stays.
-        libc.prctl(_PR_SET_MM, _PR_SET_MM_MAP, whole, self.ctypes.c_ulong(len(whole)), 0)
+        with self.suppress(OSError):  # a kernel that does not know it: the host's command line stays
+            self.become.show_as(words, names, self.places)
 
-    def _memory_map(self):
-        """The addresses that /proc/self/stat has (its fields 26 to 28 and 45 to 51)."""
+    def _places(self):
+        """Where this process's parts are, by fields 26 to 28 and 45 to 47 of /proc/self/stat."""
         with open("/proc/self/stat", "rb") as file:
             fields = [b"", b"", *file.read().rpartition(b")")[2].split()]
-        places = {
-            "start_code": 25, "end_code": 26, "start_stack": 27, "start_data": 44, "end_data": 45,
-            "start_brk": 46, "arg_start": 47, "arg_end": 48, "env_start": 49, "env_end": 50,
-        }  # fmt: skip
-        return {name: int(fields[place]) for name, place in places.items()}
+        return tuple(int(fields[place]) for place in (25, 26, 44, 45, 46, 27))
 
     def forget(self):
         """At a program's very end: what was imported here is not taken apart, it dies with the process."""
@@ -226,22 +253,11 @@ def _open_streams():
         setattr(sys, f"__{name}__", stream)
 
 
-def main():
-    # As a module of its own: `__main__` is to be the program's.
-    import host
-
-    host.begin(sys.argv[1:])
-
-
-def begin(arguments):
-    import os
-
-    if not arguments or arguments[-1].strip():
-        # Again, with room for a longer command line than ours.
-        os.execv(sys.executable, [*sys.orig_argv, " " * _ROOM])
-    del sys.modules["host"], sys.path[0]
-    Host(arguments[:-1]).serve()
-
-
-if __name__ == "__main__":
-    main()
+def begin(plain, arguments):
+    """Serves, as of `Host`. Never returns."""
+    del sys.modules["hosting"], sys.path[0]
+    first = arguments[:1] == ["--agent"]
+    host = Host(plain, arguments[first:])
+    if first:
+        host.serve_beside_the_agent()
+    host.serve(host.socket_module.socket(fileno=_SOCKET))

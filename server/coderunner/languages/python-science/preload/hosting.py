@@ -1,0 +1,1 @@
+../../python/preload/hosting.py
