@@ -5,7 +5,9 @@
 Every figure is the time a client sees, from the run's request to the program's first byte, compile phase and
 all, over a real WebSocket.  `first` is the first run in a session whose container waited; `again` a later one
 in it, of a changed source, so that no tool finds its last result; `plain` the same by the plain tools, typed
-into the session's shell; `memory` that of the container that waited.  The rows are taken in turn, so that a
+into the session's shell; `memory` that of the container that waited.  Both ways' tools were used just before,
+in another session: the kernel has their files in memory.  `from disk` is a first run, and the plain tools,
+each after the kernel has dropped its copies of files (as root).  The rows are taken in turn, so that a
 machine whose speed drifts drifts for all.
 """
 
@@ -36,7 +38,7 @@ RUN, SHELL, AGAIN = 1, 2, 3
 
 @dataclass
 class Row:
-    """`first`, `again`, `plain`: milliseconds of each round."""
+    """`first`, `again`, `by_hand`, `disk`, `disk_by_hand`: milliseconds of each round."""
 
     title: str
     language: str
@@ -48,12 +50,23 @@ class Row:
     first: list[float] = field(default_factory=list)
     again: list[float] = field(default_factory=list)
     by_hand: list[float] = field(default_factory=list)
+    disk: list[float] = field(default_factory=list)
+    disk_by_hand: list[float] = field(default_factory=list)
 
     def line(self) -> str:
-        first, again, plain = (_told(values) for values in (self.first, self.again, self.by_hand))
-        share = statistics.median(self.first) / statistics.median(self.by_hand)
+        figures = (self.first, self.again, self.by_hand)
         target = f"< {self.target_ms}" if self.target_ms else ""
-        return f"| {self.title} | {first} | {again} | {plain} | {share:.2f} | {target} | {self.waiting} |"
+        warm = [*map(_told, figures), _share(self.first, self.by_hand), target, self.waiting]
+        cold = [_told(self.disk), _told(self.disk_by_hand), _share(self.disk, self.disk_by_hand)]
+        return _cells(self.title, *warm, *cold)
+
+
+def _cells(*words: str) -> str:
+    return f"| {' | '.join(words)} |"
+
+
+def _share(ours: list[float], theirs: list[float]) -> str:
+    return f"{statistics.median(ours) / statistics.median(theirs):.2f}"
 
 
 def _told(values: list[float]) -> str:
@@ -85,19 +98,23 @@ async def by_hand(client: Client, command: str) -> float:
     return (time.perf_counter() - began) * 1000
 
 
-async def one_waiting(server: Server, language: str) -> None:
-    """Where none waits unasked, one does for half a minute after a session; a busy machine needs longer."""
+async def one_waiting(server: Server, row: Row, path: str, source: str = "") -> None:
+    """Where none waits unasked, one does for half a minute after a session; a busy machine needs longer.
+
+    `source`: a program that is run in that session, and by the plain tools."""
 
     def waits() -> bool:
-        return bool(server.stats()["warmPool"]["languages"][language]["ready"])
+        return bool(server.stats()["warmPool"]["languages"][row.language]["ready"])
 
     for _ in range(TRIES):
-        async with session(server, language):
-            pass
+        async with session(server, row.language) as client:
+            if source:
+                await run(client, RUN, path, source)
+                await by_hand(client, row.plain)
         with contextlib.suppress(AssertionError):
             await eventually(waits, DEMAND_SECONDS, "a waiting container")
             return
-    raise AssertionError(f"no container of {language} waits")
+    raise AssertionError(f"no container of {row.language} waits")
 
 
 async def quiet(server: Server) -> None:
@@ -114,11 +131,11 @@ async def quiet(server: Server) -> None:
 
 
 async def measure(server: Server, row: Row, text: str, path: str, number: int) -> None:
-    await one_waiting(server, row.language)
+    sources = [f"{text}\n{row.comment} {number}.{turn}\n" for turn in range(4)]
+    await one_waiting(server, row, path, sources[3])
     await quiet(server)
     with contextlib.suppress(subprocess.CalledProcessError):  # it has just gone: another round will see one
         row.waiting = row.waiting or memory(server, row.language)
-    sources = [f"{text}\n{row.comment} {number}.{turn}\n" for turn in range(2)]
     async with session(server, row.language) as client:
         assert client.opened.warm
         first = await run(client, RUN, path, sources[0])
@@ -126,10 +143,24 @@ async def measure(server: Server, row: Row, text: str, path: str, number: int) -
         await quiet(server)
         again = await run(client, AGAIN, path, sources[1])
         plain = await by_hand(client, f"echo '{row.comment} plain' >> {path}; {row.plain}")
-    if number:  # the first is a warm-up
-        row.first.append(first)
-        row.again.append(again)
-        row.by_hand.append(plain)
+    if not number:  # a warm-up
+        return
+    row.first.append(first)
+    row.again.append(again)
+    row.by_hand.append(plain)
+    await one_waiting(server, row, path)
+    await quiet(server)
+    async with session(server, row.language) as client:
+        forget_files()
+        row.disk.append(await run(client, RUN, path, sources[2]))
+        forget_files()
+        row.disk_by_hand.append(await by_hand(client, f"echo '{row.comment} plain' >> {path}; {row.plain}"))
+
+
+def forget_files() -> None:
+    """The kernel drops its copies of the files that nobody has open."""
+    os.sync()
+    Path("/proc/sys/vm/drop_caches").write_text("3")
 
 
 async def table(server: Server, wanted: list[Row], rounds: int) -> None:
@@ -162,8 +193,10 @@ def main() -> None:
             asyncio.run(table(server, wanted, arguments.rounds))
     machine = f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}"
     print(f"\n{machine}, {arguments.rounds} rounds; milliseconds: median (least\N{EN DASH}greatest)\n")
-    print("| program | first | again | plain tools | first : plain | target | memory |")
-    print("| --- | --- | --- | --- | --- | --- | --- |")
+    ours = ("program", "first", "again", "plain tools", "first : plain", "target", "memory")
+    titles = (*ours, "from disk", "plain tools", "ratio")
+    print(_cells(*titles))
+    print(_cells(*("---" for _ in titles)))
     print("\n".join(row.line() for row in wanted))
 
 
