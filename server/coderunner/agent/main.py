@@ -287,7 +287,6 @@ def main(forked: Forked | None = None) -> None:
     # The kernel delivers to PID 1 only signals with a handler, and Python installs one for SIGINT.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     kernel.hide_memory()
-    gc.collect()
     gc.freeze()  # keeps the pages of these objects shared with forked supervisors
     gc.disable()  # no reference cycles are made, and a collection would copy the shared pages
     agent = Agent(SOCKET_FOLDER if os.path.isdir(SOCKET_FOLDER) else None, forked)

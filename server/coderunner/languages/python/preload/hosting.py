@@ -25,11 +25,13 @@ class Host:
         import atexit
 
         atexit.register(self.forget)  # the first of all, so that it is the last
+        self.imported = False
         self.calls = []
         self.plain_with = set()
         for option, value in zip(arguments[::2], arguments[1::2], strict=True):
             if option == "--import":
                 __import__(value)
+                self.imported = True
             elif option == "--call":
                 module, _, function = value.partition(":")
                 __import__(module)
@@ -48,9 +50,11 @@ class Host:
     def _take_tools(self):
         """Modules for our own use, which programs do not find imported."""
         before = frozenset(sys.modules)
+        import gc
+
+        gc.disable()  # until it serves: next to nothing is to be collected
         self.path, self.finders = list(sys.path), list(sys.meta_path)
         sys.path[:0] = ["/opt/coderunner/coderunner/agent", "/opt/coderunner/preload"]
-        import gc
         import os
         import resource
         import stat
@@ -73,7 +77,8 @@ class Host:
     def _settle(self):
         """What every fork shares with this process is not to be copied in each of them."""
         self.kernel.hide_memory()
-        self.gc.collect()
+        if self.imported:
+            self.gc.collect()  # what the imports have left
         # From here on nothing that is there now is counted, or taken apart in a fork: that copies pages.
         self.become.keep_for_ever(self.gc.get_objects())
         self.gc.freeze()
@@ -85,6 +90,7 @@ class Host:
         for name in self.tools:
             del sys.modules[name]
         sys.path[:], sys.meta_path[:] = self.path, self.finders
+        self.gc.enable()
         self.socket = ear
         ear.send(b"ready")
         while True:
