@@ -20,7 +20,7 @@ coverage: ## all tests, and which of the server's lines and branches they reach
 audit: ## check the installed packages for known vulnerabilities
 	@scripts/audit.sh
 
-test-platforms: ## test the main path on Debian's newest engine and Python, and changes of Docker 29 (as root)
+test-platforms: ## test the main path on other engines and Pythons, and in virtual machines; follow the deployment guide (as root)
 	@scripts/platforms.sh
 
 bench: ## measure latencies, and print a table

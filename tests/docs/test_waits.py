@@ -53,6 +53,7 @@ TIMES = {
     "languages/test_console.py::test_what_is_typed_between_its_question_and_the_answer_is_read": PACE,
     "nginx/test_strangers.py::_beside": PACE,
     "nginx/test_strangers.py::calm": PACE,
+    "platforms/machine.py::appears": POLLS,
     "platforms/machine.py::until": POLLS,
     "platforms/prepare.py::engine_of": POLLS,
     "sessions/fakes.py::until": POLLS,

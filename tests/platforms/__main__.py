@@ -2,7 +2,7 @@
 
     python -m tests.platforms [--write] [--main] [--again] [--prepare] [NAME...]
 
-As root, with mmdebstrap; two platforms beside each other, as most of what their tests do is to wait. What
+As root, with mmdebstrap; three platforms beside each other, as most of what their tests do is to wait. What
 cannot be had (no archive in reach) is told as 'not run', and is no failure.
 ``--write``: the results go into results.json, and docs/platforms.md is made from all of them.
 """
@@ -39,6 +39,8 @@ UNIT = ("tests/core", "tests/wire", "tests/config", "tests/engine/test_container
 
 DOCKER_29 = ("--feature", "containerd-snapshotter=true")
 PLATFORMS: dict[str, Platform] = {
+    "machine": Platform("a virtual machine with Debian 13, systemd and cgroup v2", MAIN),
+    "guide": Platform("docs/deployment.md followed on a bare virtual machine with Debian 13", machine.GUIDE),
     "here": Platform("this machine's engine", MAIN),
     "newest": Platform("the newest engine of Debian", (*MAIN, *MORE), ()),
     "python": Platform("Debian's newest Python: tests without an engine, and the main path", (*UNIT, *MAIN)),
@@ -47,13 +49,11 @@ PLATFORMS: dict[str, Platform] = {
         MAIN, DOCKER_29, {"DOCKER_MIN_API_VERSION": "1.44"}, base=False,
     ),
     "userns-remap": Platform("the same, with userns-remap", MAIN, ("--userns-remap=default",)),
-    "machine": Platform("a virtual machine with Debian 13, systemd and cgroup v2", MAIN),
-    "guide": Platform("docs/deployment.md followed on a bare virtual machine with Debian 13", machine.GUIDE),
 }  # fmt: skip
-BY_NAME = ("here", "machine", "guide")
-"""Those that run only where they are named: the machines are emulated, and slow."""
-BESIDE = 2
-"""Platforms that run at the same time; the machines run alone."""
+BY_NAME = ("here",)
+"""Runs only where it is named: CI has run its tests before."""
+BESIDE = 3
+"""Platforms that run at the same time: a machine has one processor, and the others mostly wait."""
 FLAKY_MAX = 2
 """Tests that may pass only when they are tried again (`--again`), as scripts/flaky.py has it."""
 VENV = "/var/tmp/venv"  # in the root file system
@@ -119,7 +119,7 @@ def one(name: str, platform: Platform, *, again: bool = False) -> dict[str, Any]
         if name == "python":
             result |= newest_python(platform.tests, again=again)
         elif name == "machine":
-            result |= machine.main_path(platform.tests)
+            result |= machine.main_path(platform.tests, again=again)
         elif name == "guide":
             result |= machine.guide(platform.tests)
         else:
@@ -166,12 +166,13 @@ def run_all(names: Iterable[str], *, main_path: bool, again: bool) -> dict[str, 
 
 
 def prepare() -> int:
-    """What the platforms are made of, without their tests: beside something else, as it takes two minutes of
-    network and disk. 0 also where it cannot be had, which their run then says."""
-    try:
-        packages(rootfs())
-    except (NotRun, subprocess.SubprocessError) as reason:
-        print(f"NOT PREPARED: {reason}")
+    """What the platforms are made of, without their tests: beside something else, as it takes minutes of
+    network and disk, and of one processor. 0 also where it cannot be had, which their run then says."""
+    for make in (lambda: packages(rootfs()), machine.prepare):
+        try:
+            make()
+        except (NotRun, subprocess.SubprocessError) as reason:
+            print(f"NOT PREPARED: {reason}")
     return 0
 
 

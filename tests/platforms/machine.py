@@ -1,5 +1,5 @@
-"""Virtual machines with Debian 13, systemd, cgroup v2 and AppArmor, by QEMU: with KVM where this machine's
-processor can have guests, else emulated.
+"""Virtual machines with Debian 13, systemd, cgroup v2 and AppArmor. Their kernel is Debian 13's, built for
+User Mode Linux: a program, which needs nothing of this machine's processor or kernel.
 
 Made of Debian's packages alone, as root; thrown away at the end. On one the main path runs: it has all that
 the tests need, and no network but ssh from this machine. On the other, which has nothing but systemd, ssh and
@@ -12,14 +12,14 @@ import contextlib
 import hashlib
 import json
 import os
-import re
 import shlex
 import shutil
 import socket
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,23 +39,45 @@ from tests.platforms.prepare import (
 
 SUITE = "trixie"
 PACKAGES = (
-    "systemd,systemd-sysv,udev,dbus,kmod,openssh-server,linux-image-cloud-amd64,docker.io,docker-cli,apparmor,"
+    "systemd,systemd-sysv,udev,dbus,kmod,openssh-server,docker.io,docker-cli,apparmor,"
     "iptables,iproute2,procps,python3-venv,git,curl,openssl,ca-certificates,nginx"
 )
-BARE = (
-    "systemd,systemd-sysv,udev,dbus,kmod,openssh-server,linux-image-cloud-amd64,ca-certificates,iproute2,"
-    "procps"
-)
-NEEDS = ("qemu-system-x86_64", "zstd", "mkfs.ext4", "ssh", "ssh-keygen")
+BARE = "systemd,systemd-sysv,udev,dbus,kmod,openssh-server,ca-certificates,iproute2,procps"
+COMPILER = "linux-source,gcc,make,flex,bison,bc,patch,xz-utils,libc6-dev"
+NEEDS = ("slirp4netns", "mkfs.ext4", "ssh", "ssh-keygen")
 CODE = "opt/coderunner"
 NAME = "code.example.com"  # as the guide's test has it
-SLOWNESS = 8
-"""How many times longer than on a usual machine the tests may take where it is emulated."""
+SLOWNESS = 3
+"""How many times longer than on a usual machine the tests may take on these: each system call is one of a
+tracer's, and there is one processor."""
 DISK, MEMORY = "8G", "3G"
-PREPARE_SECONDS, BOOT_SECONDS, TESTS_SECONDS = 400, 600, 3600
-ZSTD = b"\x28\xb5\x2f\xfd"
+KERNEL_SECONDS, PREPARE_SECONDS, BOOT_SECONDS, TESTS_SECONDS = 1800, 400, 300, 1800
+ADDRESS, ROUTER, RESOLVER = "10.0.2.100", "10.0.2.2", "10.0.2.3"  # slirp4netns has these
 SETTINGS = {"DOCKER_CMD_TIMEOUT": "120000", "DOCKER_TIMEOUT": "240000"}
 GUIDE = ("tests/deployment/test_guide.py",)
+FOLDER = Path(__file__).parent
+AROUND = """
+  root=$1; shift
+  mount --bind "$root" "$root"; mount -t proc proc "$root/proc"; mount --rbind /dev "$root/dev"
+  mount -t tmpfs tmpfs "$root/tmp"; mount --bind "$WORK" "$root/mnt"
+  chroot "$root" env -i HOME=/root TMPDIR=/tmp LANG=C.UTF-8 PATH=/usr/sbin:/usr/bin:/sbin:/bin "$@"
+  exit
+"""
+BUILD = """
+  cd /usr/src; rm -rf kernel linux; mkdir kernel; cd kernel
+  tar -x --strip-components=1 -f ../linux-source-*.tar.xz
+  patch -s -p1 <../kernel.patch
+  export ARCH=um
+  make -s defconfig
+  scripts/kconfig/merge_config.sh -m .config ../kernel.config >/dev/null
+  make -s olddefconfig
+  grep '=y$' ../kernel.config | while read -r line; do
+    grep -qx "$line" .config || { echo "it has no $line" >&2; exit 1; }
+  done
+  make -s -j2 linux; strip -o ../linux linux
+  cd ..; rm -r kernel
+"""
+_making = threading.Lock()  # an engine of the one's root file system puts the images into both
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,17 +112,34 @@ class Machine:
             time.sleep(1)
 
 
+def within(root: Path) -> tuple[str, ...]:
+    """What runs a command in the root file system, without a machine; all its processes end with it."""
+    unshare = ("unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child")
+    return ("env", f"WORK={WORK}", *unshare, "sh", "-ec", AROUND, "sh", str(root))
+
+
 def inside(root: Path, script: str, seconds: float = PREPARE_SECONDS) -> None:
-    """Runs a script in the root file system, without a machine. Raises NotRun."""
-    around = f"""
-      mount --bind {root} {root}; mount -t proc proc {root}/proc; mount --rbind /dev {root}/dev
-      mount -t tmpfs tmpfs {root}/tmp
-      exec chroot {root} env -i HOME=/root LANG=C.UTF-8 PATH=/usr/sbin:/usr/bin:/sbin:/bin sh -ec "$1"
-    """
-    command = ("unshare", "--mount", "--propagation", "private", "sh", "-ec", around, "sh", script)
+    """Runs a script in the root file system. Raises NotRun."""
+    command = (*within(root), "sh", "-ec", script)
     done = subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False)
     if done.returncode != 0:
         raise NotRun(f"it cannot be prepared: {done.stderr.strip()[-300:]}")
+
+
+def kernel() -> Path:
+    """The root file system with /usr/src/linux, a kernel that is a program: of the source of Debian's, built
+    once for a configuration. Raises NotRun."""
+    root = rootfs(SUITE, COMPILER, f"{SUITE}-kernel")
+    files = [FOLDER / "kernel.config", FOLDER / "kernel.patch"]
+    digest = hashlib.sha256(b"".join([BUILD.encode(), *(file.read_bytes() for file in files)])).hexdigest()
+    stamp = root / "usr/src/.made"
+    with _making:
+        if not stamp.exists() or stamp.read_text() != digest:
+            for file in files:
+                shutil.copy(file, root / "usr/src")
+            inside(root, BUILD, KERNEL_SECONDS)
+            stamp.write_text(digest)
+    return root
 
 
 def give_code(root: Path) -> None:
@@ -135,28 +174,28 @@ def give_code(root: Path) -> None:
 
 
 def give_images(root: Path, names: Sequence[str]) -> None:
-    """By an engine of the same packages, so that the emulated one unpacks nothing."""
+    """By an engine of the same packages, so that the machine's own unpacks nothing."""
     data = root / "var/lib/docker"
     shutil.rmtree(data, ignore_errors=True)
     data.parent.mkdir(parents=True, exist_ok=True)
     engine_root = rootfs(SUITE, PACKAGES)
-    (engine_root / "etc/docker/daemon.json").unlink(missing_ok=True)  # of an earlier run: flags say it here
-    with engine_of(engine_root, WORK / "engine-machine", environment={}, keep=data) as address:
+    with engine_of(engine_root, WORK / f"engine-{root.name}", environment={}, keep=data) as address:
         load(address, base=True, names=names)
 
 
-def give_system(root: Path) -> None:
+def give_system(root: Path, *, network: bool) -> None:
     """What an installer would ask for: the key, the network, the disk, the engine's settings."""
     if not (WORK / "key").exists():
         new = ("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(WORK / "key"))
         subprocess.run(new, check=True, timeout=60)
     files = {
         "root/.ssh/authorized_keys": (WORK / "key.pub").read_text(),
-        "etc/systemd/network/20-all.network": "[Match]\nName=en* eth*\n[Network]\nDHCP=yes\n",
-        "etc/fstab": "/dev/vda / ext4 defaults,noatime 0 1\n",
+        "etc/systemd/network/20-all.network": f"[Match]\nName=vec*\n[Network]\nAddress={ADDRESS}/24\n"
+        + (f"Gateway={ROUTER}\n" if network else ""),
+        "etc/fstab": "/dev/ubda / ext4 defaults,noatime,nobarrier 0 1\n",
         "etc/hostname": "machine\n",
         "etc/hosts": f"127.0.0.1 localhost machine {NAME}\n",
-        "etc/resolv.conf": "nameserver 10.0.2.3\n",  # QEMU's
+        "etc/resolv.conf": f"nameserver {RESOLVER}\n",
     }
     for name, text in files.items():
         path = root / name
@@ -170,20 +209,6 @@ def give_system(root: Path) -> None:
         link.symlink_to("/lib/systemd/system/systemd-networkd.service")
 
 
-def kernel(root: Path) -> tuple[Path, Path]:
-    """(kernel, initial file system). Unpacked: QEMU starts it by its PVH entry, without a slow unpacking."""
-    image = next((root / "boot").glob("vmlinuz-*"))
-    packed = image.read_bytes()
-    # What follows the kernel in the file is no part of it, and zstd ends with an error there.
-    packed = packed[packed.find(ZSTD) :]
-    done = subprocess.run(("zstd", "-dc"), input=packed, capture_output=True, timeout=120, check=False)
-    if not done.stdout.startswith(b"\x7fELF"):
-        raise NotRun("Debian's kernel is packed in another way than zstd's")
-    path = WORK / "vmlinux"
-    path.write_bytes(done.stdout)
-    return path, image.with_name(image.name.replace("vmlinuz", "initrd.img"))
-
-
 def free_ports(numbers: Sequence[int]) -> dict[int, int]:
     """One of this machine's for each."""
     with contextlib.ExitStack() as stack:
@@ -193,12 +218,6 @@ def free_ports(numbers: Sequence[int]) -> dict[int, int]:
         return {number: int(one.getsockname()[1]) for number, one in zip(numbers, sockets, strict=True)}
 
 
-def accelerated() -> bool:
-    """Whether KVM has a processor's help. Without that it exists, too, but starts no kernel of Debian."""
-    flags = re.search(r"^flags\s*:.*\b(vmx|svm)\b", Path("/proc/cpuinfo").read_text(), re.M)
-    return flags is not None and os.access("/dev/kvm", os.R_OK | os.W_OK)
-
-
 def needed() -> None:
     """Raises NotRun where something is missing."""
     missing = [name for name in NEEDS if shutil.which(name) is None]
@@ -206,83 +225,118 @@ def needed() -> None:
         raise NotRun(f"needs root, and {', '.join(missing)}")
 
 
+def appears(path: Path, *processes: subprocess.Popen[bytes]) -> None:
+    """Waits for a file of these processes. Raises NotRun."""
+    deadline = time.monotonic() + BOOT_SECONDS
+    while not path.exists():
+        if any(one.poll() is not None for one in processes) or time.monotonic() > deadline:
+            raise NotRun(f"{path.name} of the machine's network does not appear")
+        time.sleep(0.1)
+
+
+def forward(orders: Path, ports: Mapping[int, int]) -> None:
+    """By slirp4netns that listens there: from this machine's ports to the machine's."""
+    for there, here in ports.items():
+        order = {"proto": "tcp", "host_addr": "127.0.0.1", "host_port": here, "guest_addr": ADDRESS,
+                 "guest_port": there}  # fmt: skip
+        with socket.socket(socket.AF_UNIX) as one:
+            one.connect(str(orders))
+            one.sendall(json.dumps({"execute": "add_hostfwd", "arguments": order}).encode())
+            one.shutdown(socket.SHUT_WR)
+            if "return" not in json.loads(one.recv(4096)):
+                raise NotRun(f"port {there} of the machine cannot be reached from here")
+
+
+def ended(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    process.wait(60)
+
+
 @contextlib.contextmanager
 def machine(root: Path, ports: Sequence[int], *, network: bool) -> Iterator[Machine]:
-    """One of this root file system that has come up. `ports`: reached from this machine. Raises NotRun."""
-    give_system(root)
-    path, initial = kernel(root)
-    disk, console, forwards = WORK / f"{root.name}.disk", WORK / f"{root.name}.console", free_ports(ports)
-    nic = "user,model=virtio-net-pci,ipv6=off" + ("" if network else ",restrict=on")
-    nic += "".join(f",hostfwd=tcp:127.0.0.1:{here}-:{there}" for there, here in forwards.items())
-    accelerator = ("-accel", "kvm", "-cpu", "host")
-    if not accelerated():  # a fifth level of tables would make each walk through them longer
-        accelerator = ("-accel", "tcg,thread=multi", "-cpu", "max,la57=off")
+    """One of this root file system that has come up. `ports`: reached from this machine. `network`: it
+    reaches what a program here would. Raises NotRun."""
+    program = kernel()
+    disk, console = WORK / f"{root.name}.disk", WORK / f"{root.name}.console"
+    cable, orders = WORK / f"{root.name}.cable", WORK / f"{root.name}.orders"
+    for path in (cable, orders):
+        path.unlink(missing_ok=True)
+    forwards = free_ports(ports)
     make = ("mkfs.ext4", "-q", "-F", "-d", str(root), str(disk), DISK)
+    # Also where this process is killed, the machine does not stay.
+    for_a_time = ("timeout", "-k", "5", str(BOOT_SECONDS + TESTS_SECONDS + 300))
+    switch = (*for_a_time, "slirp4netns", "--target-type=bess", "--disable-host-loopback",
+              f"--api-socket={orders}", str(cable))  # fmt: skip
     command = (
-        # Also where this process is killed, the machine does not stay.
-        "timeout", str(BOOT_SECONDS + TESTS_SECONDS + 300), "nice", "-n", "2",
-        "qemu-system-x86_64", "-M", "q35", *accelerator,
-        "-smp", "2", "-m", MEMORY, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
-        "-serial", f"file:{console}", "-kernel", str(path), "-initrd", str(initial),
-        "-append", "console=ttyS0,115200 root=/dev/vda rw panic=-1 nokaslr mitigations=off audit=0",
-        "-drive", f"file={disk},if=virtio,format=raw,cache=unsafe",
-        "-nic", nic, "-device", "virtio-rng-pci",
+        *for_a_time, *within(program), "/usr/src/linux", f"mem={MEMORY}", f"ubd0=/mnt/{disk.name}",
+        "root=/dev/ubda", "rw", "rootflags=nobarrier", f"vec0:transport=bess,dst=/mnt/{cable.name}",
+        "con0=null,fd:1", "con=null", "ssl=null", "audit=0",
+        "sysctl.kernel.io_uring_disabled=2",  # its shared memory is not that kernel's: it stops
     )  # fmt: skip
-    process = None
-    console.write_text("")
-    try:
-        subprocess.run(make, check=True, timeout=PREPARE_SECONDS, capture_output=True)
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
-        one = Machine(forwards, process, console)
+    with contextlib.ExitStack() as stack:
+        stack.callback(disk.unlink, missing_ok=True)
+        with _making:
+            give_system(root, network=network)
+            subprocess.run(make, check=True, timeout=PREPARE_SECONDS, capture_output=True)
+        output = stack.enter_context(console.open("wb"))
+        streams: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stderr": subprocess.STDOUT}
+        net = subprocess.Popen(switch, stdout=subprocess.DEVNULL, **streams)
+        stack.callback(ended, net)
+        appears(cable, net)
+        process = subprocess.Popen(command, stdout=output, **streams)
+        stack.callback(ended, process)
         began = time.monotonic()
+        appears(orders, net, process)
+        forward(orders, forwards)
+        one = Machine(forwards, process, console)
         one.until("true", seconds=BOOT_SECONDS)
-        print(f"machine: up {time.monotonic() - began:.0f} s after its start", flush=True)
+        print(f"{root.name}: up {time.monotonic() - began:.0f} s after its start", flush=True)
         yield one
-    finally:
-        if process is not None:
-            process.terminate()  # its disk is thrown away
-            process.wait(60)
-        disk.unlink(missing_ok=True)
 
 
-def how() -> dict[str, Any]:
-    """What the results say of the machine."""
-    return {"virtual": "KVM" if accelerated() else "emulated"}
+def prepare() -> None:
+    """What takes long and stays: the kernel, and what the machines are made of. Raises NotRun."""
+    needed()
+    kernel()
+    rootfs(SUITE, BARE, f"{SUITE}-bare")
+    give_code(rootfs(SUITE, PACKAGES))
 
 
-def slowness() -> str:
-    return "2" if accelerated() else str(SLOWNESS)
+HOW = {"virtual": "User Mode Linux"}
+"""What the results say of the machines."""
 
 
-def main_path(tests: Sequence[str]) -> dict[str, Any]:
+def main_path(tests: Sequence[str], *, again: bool) -> dict[str, Any]:
     """The result of the machine on which the tests run. Raises NotRun."""
     needed()
     root = rootfs(SUITE, PACKAGES)
-    give_code(root)
-    give_images(root, ("python",))
-    (root / "etc/docker").mkdir(exist_ok=True)
-    (root / "etc/docker/daemon.json").write_text('{\n  "live-restore": true\n}\n')
+    with _making:
+        give_code(root)
+        give_images(root, ("python",))
+        (root / "etc/default/docker").write_text("DOCKER_OPTS=--live-restore\n")
     with machine(root, (22,), network=False) as one:
         one.until("docker", "info", seconds=ENGINE_SECONDS * SLOWNESS)
         python = f"/{CODE}/.venv/bin/python"
         code = "import platform; print(platform.python_version())"
         version = one.run(python, "-c", code).strip()
-        system = {"python": version, **how(), **facts(lambda *words: one.run("docker", *words))}
+        system = {"python": version, **HOW, **facts(lambda *words: one.run("docker", *words))}
         settings = " ".join(f"{key}={value}" for key, value in SETTINGS.items())
-        begin = f"cd /{CODE} && exec env PYTHONPATH=server PLATFORM_SLOWNESS={slowness()} {settings} {python}"
-        return system | pytest(tests, (*one.shell, begin), {}, seconds=TESTS_SECONDS, quote=shlex.quote)
+        begin = f"cd /{CODE} && exec env PYTHONPATH=server PLATFORM_SLOWNESS={SLOWNESS} {settings} {python}"
+        run = (*one.shell, begin)
+        return system | pytest(tests, run, {}, seconds=TESTS_SECONDS, quote=shlex.quote, again=again)
 
 
 def guide(tests: Sequence[str]) -> dict[str, Any]:
     """The result of the machine on which the guide is followed. Raises NotRun."""
     needed()
     root = rootfs(SUITE, BARE, f"{SUITE}-bare")
-    give_images(root, ("python", "bash"))
+    with _making:
+        give_images(root, ("python", "bash"))
     with machine(root, (22, 80, 443, 3000), network=True) as one:
         named = json.dumps({"shell": one.shell, "ports": one.ports})
-        environment = {"DEPLOYMENT_MACHINE": named, "PLATFORM_SLOWNESS": slowness()}
+        environment = {"DEPLOYMENT_MACHINE": named, "PLATFORM_SLOWNESS": str(SLOWNESS)}
         result = pytest(tests, (sys.executable,), environment, seconds=TESTS_SECONDS)
         with contextlib.suppress(subprocess.SubprocessError):  # the guide installs the engine, and leaves it
             version = one.run("python3", "-c", "import platform; print(platform.python_version())").strip()
             result |= {"python": version, **facts(lambda *words: one.run("docker", *words))}
-        return result | how()
+        return result | HOW

@@ -37,12 +37,14 @@ The tests run in the network namespace of the tested engine. Tests of `tests/eng
 need the machine's own network, and of `tests/faults/test_engine.py` that need images of five languages, are
 left out.
 
-`machine` and `guide` are virtual machines of QEMU, and run only where they are named (`scripts/platforms.sh
-machine guide`). Kernel, systemd, engine and AppArmor are of Debian 13's packages. Where the processor has
-no extension for guests (`vmx`, `svm`), they are emulated in software, and all time limits of their tests
-and attacks are eight times as long; KVM by software alone (PVM) starts no kernel of Debian. On `machine`,
-whose only network is ssh, the tests run; of the attacks on groups those that flood are left out where it is
-emulated. On `guide`, which has nothing but systemd, ssh and the images of two languages, every command of
+`machine` and `guide` are virtual machines with the packages of Debian 13: systemd, the engine, AppArmor.
+Their kernel is built of the source of Debian 13's own (`linux-source`), for User Mode Linux: it is a program,
+so it needs no KVM, and is many times as fast as an emulated processor. It differs from Debian's: one
+processor, no `cpuset`, no `io_uring` (its shared memory stops that kernel), what
+[kernel.config](../tests/platforms/kernel.config) names instead of all drivers, and
+[kernel.patch](../tests/platforms/kernel.patch) (a `fork` without memory stops the kernel, else). All time
+limits of their tests and attacks are three times as long. On `machine`, whose only network is ssh, the tests
+run. On `guide`, which has nothing but systemd, ssh and the images of two languages, every command of
 [deployment.md](deployment.md) is run, in its order: packages from Debian, the units with their hardening,
 nginx, the firewall, an upgrade by `systemctl reload`, a rollback, a restart of the engine, each while a
 program prints and hears, without a lost line; the timer of `reap` fires. The certificate's authority is the

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.platforms import __main__ as platforms
-from tests.platforms import prepare
+from tests.platforms import machine, prepare
 
 AWAY = """I: running apt-get update...
 Err:1 http://mirror.example/debian sid InRelease
@@ -44,12 +44,12 @@ def test_an_archive_that_is_away_is_named_with_its_reason() -> None:
 def test_a_platform_that_cannot_be_had_is_no_failure_and_says_so(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def rootfs() -> Path:
+    def rootfs(*_: str) -> Path:
         raise prepare.NotRun(
             "Debian sid cannot be had from http://mirror.example/debian: the archive is away"
         )
 
-    for module in (platforms, prepare):
+    for module in (platforms, prepare, machine):
         monkeypatch.setattr(module, "rootfs", rootfs)
     monkeypatch.setattr(sys, "argv", ["platforms", "newest", "python"])
     assert platforms.main() == 0
