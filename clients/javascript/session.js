@@ -3,7 +3,7 @@ import { textOf, toBase64 } from '../../static/core/bytes.js';
 import { Remote } from '../../static/core/remote.js';
 import { Session as Core } from '../../static/core/session.js';
 import { Program } from './program.js';
-import { Refused } from './refused.js';
+import { Refused, refusing } from './refused.js';
 
 const PATIENCE_MS = 120_000; // for which a server that was there is looked for
 const MOST_BYTES = 64 * 1024 * 1024; // of a file that is read
@@ -110,7 +110,7 @@ export class Session {
           core.close('refused');
         }
       });
-      core.begin({ language, files: /** @type {import('../../static/core/types.js').TextFile[]} */ (asFiles(files)), limits, network });
+      refusing(() => core.begin({ language, files: /** @type {import('../../static/core/types.js').TextFile[]} */ (asFiles(files)), limits, network }));
     });
   }
 
@@ -137,15 +137,21 @@ export class Session {
     return this.#files;
   }
 
-  /** Starts a program. @returns {Program} */
+  /** Starts a program. Throws Refused if the session is over or the request cannot be sent. @returns {Program} */
   run(/** @type {RunOptions} */ { entry, files = {}, args, env, limits, terminal }) {
     const size = terminal ? { mode: /** @type {const} */ ('tty'), cols: terminal.cols, rows: terminal.rows } : { mode: /** @type {const} */ ('pipe') };
-    return new Program(this.#core.run({ ...size, entry, files: asFiles(files), args, env, limits }));
+    return this.#begun(() => this.#core.run({ ...size, entry, files: asFiles(files), args, env, limits }));
   }
 
-  /** Starts a shell, or the language's own prompt (`repl`). @returns {Program} */
+  /** Starts a shell, or the language's own prompt (`repl`). Throws as `run`. @returns {Program} */
   shell({ cols = 80, rows = 24, repl = false } = {}) {
-    return new Program(this.#core.shell({ cols, rows, repl }));
+    return this.#begun(() => this.#core.shell({ cols, rows, repl }));
+  }
+
+  /** @param {() => import('../../static/core/channel.js').Channel} begin */
+  #begun(begin) {
+    if (this.#core.phase === 'over') throw new Refused('the session is over', 'no_session');
+    return new Program(refusing(begin));
   }
 
   /** Restarts its idle time. */

@@ -141,6 +141,12 @@ export class Channel extends Emitter {
     if (this.#port.up && this.#port.control) this.#port.send({ type: 'eof', channel: this.id, offset: this.input.end });
   }
 
+  /** Its request was sent just now: what was written before follows from its beginning, and the end of it. */
+  follow() {
+    this.rewind(this.input.acked);
+    if (this.input.eof) this.#sendEof();
+  }
+
   acked(/** @type {number} */ offset) {
     this.input.ack(offset);
     this.pump();

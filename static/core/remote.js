@@ -33,6 +33,7 @@ const NOTHING = async () => undefined;
 function encoded(/** @type {string} */ path) {
   const parts = path.split('/');
   if (parts.some((part) => ['', '.', '..'].includes(part))) throw new RemoteError('bad_path', texts.names.part);
+  if (!path.isWellFormed()) throw new RemoteError('bad_path', texts.names.character);
   return parts.map(encodeURIComponent).join('/');
 }
 

@@ -8,8 +8,9 @@ import { Connection } from './connection.js';
 import { Emitter } from './events.js';
 
 // Errors that refuse a request, so that its channel will not start. With the channel's number any but those of its data does.
+// Of a message that could not be read no number is known.
 const REFUSALS = new Set([
-  'bad_message', 'unknown_language', 'bad_path', 'file_too_large', 'too_many_files', 'bad_limit', 'channel_limit',
+  'bad_json', 'unknown_type', 'unexpected_message', 'frame_too_large', 'bad_message', 'unknown_language', 'bad_path', 'file_too_large', 'too_many_files', 'bad_limit', 'channel_limit',
   'channels_busy', 'files_failed', 'unsupported', 'not_control', 'start_failed', 'no_channel',
 ]);
 
@@ -100,8 +101,9 @@ export class Session extends Emitter {
 
   // --- requests ---------------------------------------------------------------------------------------------
 
-  /** Requests a new session; a `run` or `shell` may follow at once. */
+  /** Requests a new session; a `run` or `shell` may follow at once. Raises CodecError if the request cannot be sent, before anything has happened. */
   begin(/** @type {{language: string, files?: import('./types.js').TextFile[], limits?: Record<string, number>, nonce?: string, room?: string, network?: Network}} */ { language, files = [], limits = undefined, nonce = randomId(this.#world.fill), room = undefined, network = undefined }) {
+    encodeClient({ type: 'open', language, client: this.client, nonce, files, limits, room, ...network }); // for its error only
     this.language = language;
     this.#room = room;
     this.#network = network;
@@ -131,8 +133,9 @@ export class Session extends Emitter {
   }
 
   #begun(/** @type {Channel} */ channel) {
+    if (this.phase === 'over') channel.lose();
     // Otherwise it is sent when the session is open.
-    if (this.link.up) this.#ask(channel);
+    else if (this.link.up) this.#ask(channel);
     return channel;
   }
 
@@ -140,6 +143,12 @@ export class Session extends Emitter {
     if (!channel.request || this.#asked.has(channel.id)) return;
     this.#asked.add(channel.id);
     this.#send(this.#withFiles(channel.request));
+  }
+
+  /** Asks for a channel that could not be asked for when it was begun, and sends what was written since. */
+  #start(/** @type {Channel} */ channel) {
+    this.#ask(channel);
+    channel.follow();
   }
 
   /** `word`: why a teacher takes the control from the session's owner, who is told. */
@@ -266,11 +275,7 @@ export class Session extends Emitter {
       this.#setExpires(message.expires);
       this.#goUp();
       this.#files = []; // they were sent, or are sent with the first run
-      for (const channel of this.#channels) {
-        this.#ask(channel);
-        // Input that was typed before is sent from its beginning.
-        channel.rewind(channel.input.acked);
-      }
+      for (const channel of this.#channels) this.#start(channel);
     },
     attached: (message) => this.#onAttached(message),
     role: (message) => {
@@ -341,7 +346,7 @@ export class Session extends Emitter {
     this.role = message.role;
     this.#setExpires(message.expires);
     this.#goUp();
-    for (const channel of this.#channels.attached(message.channels)) this.#ask(channel);
+    for (const channel of this.#channels.attached(message.channels)) this.#start(channel);
     this.emit('change');
   }
 
@@ -358,7 +363,7 @@ export class Session extends Emitter {
     // Another attachment has used the number, so the request is sent with another one.
     if (code === 'channel_used' && channel?.phase === 'asked') {
       this.#channels.renumber(channel);
-      this.#ask(channel);
+      this.#start(channel);
       return;
     }
     if (REFUSALS.has(code) || (channel && code !== 'ack_ahead')) {

@@ -1,0 +1,57 @@
+// The client's own sessions and programs, over a model of the server.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { utf8 } from '../../static/core/bytes.js';
+import { Session } from '../../clients/javascript/session.js';
+import { FakeServer } from './server.js';
+import { World } from './world.js';
+
+const MAIN = { entry: 'main.py', files: { 'main.py': '1' } };
+
+async function opened(options, wanted = {}) {
+  const server = new FakeServer(options);
+  const world = new World(server);
+  const opening = Session.opened(world, 'http://server/', { language: 'any', ...wanted });
+  world.settle();
+  return { server, world, session: await opening };
+}
+
+/** All output of a program, while the world goes on. */
+async function printed(program, world) {
+  let text = '';
+  const read = (async () => { for await (const piece of program) text += piece.text; })();
+  const going = setInterval(() => world.settle());
+  await read.finally(() => clearInterval(going));
+  return text;
+}
+
+test('a session that is over takes no programs', async () => {
+  const { session, world } = await opened();
+  const before = session.run(MAIN);
+  session.close();
+  await assert.rejects(printed(before, world), { name: 'Refused', code: 'no_session' });
+  for (const begin of [() => session.run(MAIN), () => session.shell()]) assert.throws(begin, { name: 'Refused', message: 'the session is over', code: 'no_session' });
+});
+
+test('half a character is refused before anything is sent', async () => {
+  const { session, server, world } = await opened();
+  const half = '\udcff';
+  for (const [wrong, where] of [
+    [{ args: ['a', `${half}b`] }, 'args[1]'], [{ env: { A: half } }, 'env.A'], [{ env: { [half]: 'a' } }, 'env["\\udcff"]'], [{ entry: half }, 'entry'],
+    [{ files: { 'main.py': `#${half}` } }, 'files[0].content'], [{ files: { [half]: '' } }, 'files[0].path'],
+  ]) {
+    assert.throws(() => session.run({ ...MAIN, ...wrong }), { name: 'Refused', code: 'bad_message', message: `${where} is no text: it has half a character (a lone surrogate)` });
+  }
+  world.settle();
+  assert.ok(!server.messages.some(({ type }) => type === 'run'));
+  const fresh = new World(new FakeServer());
+  await assert.rejects(Session.opened(fresh, 'http://server/', { language: 'any', files: { [half]: '' } }), { name: 'Refused', code: 'bad_message' });
+  assert.equal(fresh.sockets.length, 0);
+});
+
+test('what looks like half a character is sent', async () => {
+  const { session, server, world } = await opened({ outputOf: () => utf8('done'), exits: () => true });
+  const args = ['\\udcff', '\\\\ud8ff', '😀', '"\\ud800"'];
+  assert.equal(await printed(session.run({ ...MAIN, args }), world), 'done');
+  assert.deepEqual(server.messages.find(({ type }) => type === 'run').args, args);
+});
