@@ -1,8 +1,9 @@
 // A server, and requests to it that need no session.
 import { randomId } from '../../static/core/bytes.js';
 import { eventsOf } from '../../static/core/stream.js';
+import { asFiles } from './content.js';
 import { Refused } from './refused.js';
-import { Session, asFiles } from './session.js';
+import { Session } from './session.js';
 import { worldOf } from './world.js';
 
 const PATIENCE_MS = 120_000; // for which a server that was there is looked for
@@ -10,7 +11,7 @@ const PAUSE_MS = 500;
 const STARTING_MS = 10_000; // a server that has just started looks for its languages' images; all took 1 s
 const NOT_READY = 'language_not_ready';
 
-/** @typedef {import('./session.js').Files} Files */
+/** @typedef {import('./content.js').Files} Files */
 /** The request of `POST /api/run`. @typedef {{language: string, source?: string, files?: Files, stdin?: string, args?: string[], entry?: string, [field: string]: unknown}} RunRequest */
 /**
  * The answer of `POST /api/run`.

@@ -1,15 +1,16 @@
 // A session: a container of one's own, with its programs and files.
-import { textOf, toBase64 } from '../../static/core/bytes.js';
+import { textOf } from '../../static/core/bytes.js';
 import { Remote } from '../../static/core/remote.js';
 import { Session as Core } from '../../static/core/session.js';
+import { asFiles } from './content.js';
 import { Program } from './program.js';
 import { Refused, refusing } from './refused.js';
 
 const PATIENCE_MS = 120_000; // for which a server that was there is looked for
 const MOST_BYTES = 64 * 1024 * 1024; // of a file that is read
 
-/** @typedef {string | Uint8Array<ArrayBuffer>} Content of a file */
-/** @typedef {Record<string, Content>} Files by their paths */
+/** @typedef {import('./content.js').Content} Content of a file */
+/** @typedef {import('./content.js').Files} Files by their paths */
 /**
  * `entry`: the file to start with. `terminal`: the size of a terminal for it; pipes without.
  * @typedef {{entry?: string, files?: Files, args?: string[], env?: Record<string, string>, limits?: Record<string, number>, terminal?: {cols: number, rows: number}}} RunOptions
@@ -22,12 +23,6 @@ const MOST_BYTES = 64 * 1024 * 1024; // of a file that is read
  * host name there.
  * @typedef {{language: string, files?: Files, limits?: Record<string, number>, group?: Group | true, member?: string}} Wanted
  */
-
-/** @returns {import('../../static/core/messages.js').File[]} */
-export const asFiles = (/** @type {Files} */ files) => Object.entries(files).map(([path, content]) => {
-  const text = typeof content === 'string' ? content : null;
-  return text === null ? { path, content_base64: toBase64(/** @type {Uint8Array} */ (content)) } : { path, content: text };
-});
 
 /** The files of a session, with the permissions of its user. All methods throw an error with the server's reason in `code`. */
 class Workspace {

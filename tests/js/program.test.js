@@ -38,7 +38,7 @@ test('half a character is refused before anything is sent', async () => {
   const half = '\udcff';
   for (const [wrong, where] of [
     [{ args: ['a', `${half}b`] }, 'args[1]'], [{ env: { A: half } }, 'env.A'], [{ env: { [half]: 'a' } }, 'env["\\udcff"]'], [{ entry: half }, 'entry'],
-    [{ files: { 'main.py': `#${half}` } }, 'files[0].content'], [{ files: { [half]: '' } }, 'files[0].path'],
+    [{ files: { 'main.py': `#${half}` } }, 'main.py'], [{ files: { [half]: '' } }, 'files[0].path'],
   ]) {
     assert.throws(() => session.run({ ...MAIN, ...wrong }), { name: 'Refused', code: 'bad_message', message: `${where} is no text: it has half a character (a lone surrogate)` });
   }
@@ -54,4 +54,32 @@ test('what looks like half a character is sent', async () => {
   const args = ['\\udcff', '\\\\ud8ff', '😀', '"\\ud800"'];
   assert.equal(await printed(session.run({ ...MAIN, args }), world), 'done');
   assert.deepEqual(server.messages.find(({ type }) => type === 'run').args, args);
+});
+
+test('a wrong call of a running program is refused by itself, and the program goes on', async () => {
+  let over = false;
+  const { session, server, world } = await opened({ outputOf: () => utf8('done'), exits: () => over });
+  const terminal = { cols: 80, rows: 24 };
+  const program = session.run({ ...MAIN, terminal });
+  for (const name of ['FOO', 'SIGINT', '', null]) assert.throws(() => program.signal(name), { name: 'Refused', code: 'bad_message', message: /^there is no signal .*; there are INT, TERM, / });
+  for (const size of [[1, 24], [80, 1001], [80.5, 24], ['80', '24'], [NaN, 24], []]) assert.throws(() => program.resize(...size), { name: 'Refused', code: 'bad_message' });
+  for (const data of [5, {}, null, [1], '\udcff']) await assert.rejects(program.send(data), { name: 'Refused', code: 'bad_message' });
+  world.settle();
+  program.signal('USR1');
+  program.resize(100, 30);
+  const sent = program.send('typed');
+  world.settle();
+  await sent;
+  over = true;
+  assert.equal(await printed(program, world), 'done');
+  const known = server.programs.get(1);
+  assert.deepEqual([known.signals, known.size, String.fromCharCode(...known.delivered)], [['USR1'], { cols: 100, rows: 30 }, 'typed']);
+  assert.equal(program.exit.reason, 'exited');
+  await assert.rejects(program.send('more'), { name: 'Refused', code: 'no_channel' });
+  assert.deepEqual([program.signal('INT'), program.kill(), program.endInput(), program.resize(90, 30)], [undefined, undefined, undefined, undefined]);
+});
+
+test('the content of a file is a text or bytes', async () => {
+  const { session } = await opened();
+  for (const content of [5, null, {}, [1]]) assert.throws(() => session.run({ ...MAIN, files: { 'main.py': content } }), { name: 'Refused', message: /^main\.py is neither a text nor bytes/ });
 });
