@@ -1,6 +1,8 @@
 import { CodecError } from '../../static/core/codec.js';
 import { RemoteError } from '../../static/core/remote.js';
 
+export const UNREACHABLE = 'unreachable';
+
 /** The server's reason, or that it is away. `code`: of the protocol's table, or `unreachable`. `retryable`: the same may succeed later. */
 export class Refused extends Error {
   constructor(/** @type {string} */ message, /** @type {string} */ code, /** @type {boolean} */ retryable = false) {
@@ -12,7 +14,7 @@ export class Refused extends Error {
 }
 
 /** An error of the core as a Refused; any other as it is. @returns {unknown} */
-const asRefused = (/** @type {unknown} */ error) => (error instanceof CodecError || error instanceof RemoteError
+export const asRefused = (/** @type {unknown} */ error) => (error instanceof CodecError || error instanceof RemoteError
   ? new Refused(error.message, error.code, error instanceof RemoteError && error.retryable) : error);
 
 /** What `act` returns; it throws Refused for errors of the core. @template Value @param {() => Value} act @returns {Value} */

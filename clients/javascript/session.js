@@ -4,7 +4,7 @@ import { Remote } from '../../static/core/remote.js';
 import { Session as Core } from '../../static/core/session.js';
 import { asFiles } from './content.js';
 import { Program } from './program.js';
-import { Refused, refusing } from './refused.js';
+import { Refused, UNREACHABLE, refusing } from './refused.js';
 
 const PATIENCE_MS = 120_000; // for which a server that was there is looked for
 const MOST_BYTES = 64 * 1024 * 1024; // of a file that is read
@@ -92,18 +92,17 @@ export class Session {
     const core = new Core(world);
     const session = new Session(world, core);
     return new Promise((resolve, reject) => {
-      /** @type {Refused | null} */ let why = null;
-      core.on('error', ({ message, code, retryable }) => { why = new Refused(message, code, retryable); });
+      const refuse = (/** @type {Refused} */ why) => {
+        reject(why);
+        core.close('refused');
+      };
+      // Whether to ask again is the client's decision.
+      core.on('error', ({ message, code, retryable }) => core.phase !== 'open' && refuse(new Refused(message, code, retryable)));
       core.on('change', () => {
         if (core.phase === 'open') resolve(session);
-        else if (core.phase === 'over') reject(why ?? new Refused(`the session was ended: ${core.reason}`, core.reason ?? 'no_session'));
-        else if (!core.link.up && core.link.code !== null && core.hello === null) {
-          reject(new Refused(`no server answers at ${place}`, 'unreachable', true));
-          core.close('unreachable');
-        } else if (core.link.stopped) {
-          reject(why ?? new Refused(`${place} closes the connection (${core.link.code})`, 'internal'));
-          core.close('refused');
-        }
+        else if (core.phase === 'over') reject(core.reason === UNREACHABLE ? new Refused(`the server at ${place} cannot be reached any more`, UNREACHABLE) : new Refused(`the session was ended: ${core.reason}`, core.reason ?? 'no_session'));
+        else if (!core.link.up && core.link.code !== null && core.hello === null) refuse(new Refused(`no server answers at ${place}`, UNREACHABLE, true));
+        else if (core.link.stopped) refuse(new Refused(`${place} closes the connection (${core.link.code})`, 'internal'));
       });
       refusing(() => core.begin({ language, files: /** @type {import('../../static/core/types.js').TextFile[]} */ (asFiles(files)), limits, network }));
     });
@@ -160,10 +159,12 @@ export class Session {
   }
 
   #look() {
-    if (this.#core.link.up || this.#core.phase === 'over') {
+    const { link, phase, place } = this.#core;
+    // Before it is open, a place in the queue shows that the server is there.
+    if (link.up || phase === 'over' || link.code === null || (place && place.at > (link.at ?? 0))) {
       clearTimeout(this.#away);
       this.#away = undefined;
-    } else if (this.#core.link.stopped && this.#core.phase === 'open') this.#core.close('refused');
-    else this.#away ??= this.#core.phase === 'open' ? setTimeout(() => this.#core.close('unreachable'), PATIENCE_MS) : undefined;
+    } else if (link.stopped && phase === 'open') this.#core.close('refused');
+    else this.#away ??= setTimeout(() => this.#core.close(UNREACHABLE), PATIENCE_MS);
   }
 }

@@ -171,7 +171,7 @@ function halfIn(/** @type {unknown} */ value, name = '') {
 }
 
 /** A request as JSON, as servers take it. Raises CodecError if it cannot be sent. */
-function encodeRequest(/** @type {object} */ request) {
+export function encodeRequest(/** @type {object} */ request) {
   const encoded = JSON.stringify(request);
   // No server takes one: the request would be refused without saying whose it was.
   if (encoded.includes('\\ud') && HALF.test(encoded)) {

@@ -83,3 +83,21 @@ test('the content of a file is a text or bytes', async () => {
   const { session } = await opened();
   for (const content of [5, null, {}, [1]]) assert.throws(() => session.run({ ...MAIN, files: { 'main.py': content } }), { name: 'Refused', message: /^main\.py is neither a text nor bytes/ });
 });
+
+test('a place in the queue of a server that is gone is not waited for without end', async (t) => {
+  const server = new FakeServer();
+  const world = new World(server);
+  const waits = [];
+  t.mock.method(globalThis, 'setTimeout', (act, ms) => waits.push({ act, ms }));
+  server.on_open = (_, socket) => server.say({ type: 'queued', position: 1, ahead: 0, eta_ms: null, deadline_ms: 60_000 }, socket);
+  const opening = Session.opened(world, 'http://server/', { language: 'any' });
+  world.settle();
+  assert.deepEqual(waits, []);
+  world.connect = () => { throw new Error('away'); };
+  world.socket.drop();
+  world.clock.advance(10_000);
+  const [wait, ...more] = waits;
+  assert.deepEqual([wait.ms, more], [120_000, []]);
+  wait.act();
+  await assert.rejects(opening, { name: 'Refused', code: 'unreachable' });
+});
