@@ -14,8 +14,10 @@ export class Refused extends Error {
 }
 
 /** An error of the core as a Refused; any other as it is. @returns {unknown} */
-export const asRefused = (/** @type {unknown} */ error) => (error instanceof CodecError || error instanceof RemoteError
-  ? new Refused(error.message, error.code, error instanceof RemoteError && error.retryable) : error);
+export function asRefused(/** @type {unknown} */ error) {
+  if (error instanceof RemoteError) return new Refused(error.detail, error.code, error.retryable);
+  return error instanceof CodecError ? new Refused(error.message, error.code) : error;
+}
 
 /** What `act` returns; it throws Refused for errors of the core. @template Value @param {() => Value} act @returns {Value} */
 export function refusing(act) {
@@ -25,3 +27,6 @@ export function refusing(act) {
     throw asRefused(error);
   }
 }
+
+/** As `refusing`, for what comes later. @template Value @param {Promise<Value>} coming @returns {Promise<Value>} */
+export const refusingLater = (coming) => coming.catch((error) => { throw asRefused(error); });

@@ -2,9 +2,9 @@
 import { textOf } from '../../static/core/bytes.js';
 import { Remote } from '../../static/core/remote.js';
 import { Session as Core } from '../../static/core/session.js';
-import { asFiles } from './content.js';
+import { FIRST_ROOM, RUN_ROOM, checked, divided } from './content.js';
 import { Program } from './program.js';
-import { Refused, UNREACHABLE, refusing } from './refused.js';
+import { Refused, UNREACHABLE, refusing, refusingLater } from './refused.js';
 
 const PATIENCE_MS = 120_000; // for which a server that was there is looked for
 const MOST_BYTES = 64 * 1024 * 1024; // of a file that is read
@@ -24,7 +24,7 @@ const MOST_BYTES = 64 * 1024 * 1024; // of a file that is read
  * @typedef {{language: string, files?: Files, limits?: Record<string, number>, group?: Group | true, member?: string}} Wanted
  */
 
-/** The files of a session, with the permissions of its user. All methods throw an error with the server's reason in `code`. */
+/** The files of a session, with the permissions of its user. All methods throw Refused, with the server's reason in `code`. */
 class Workspace {
   #remote;
 
@@ -34,12 +34,12 @@ class Workspace {
 
   /** @returns {Promise<Entry[]>} sorted by path */
   async list() {
-    return (await this.#remote.list()).files;
+    return (await refusingLater(this.#remote.list())).files;
   }
 
   /** @returns {Promise<Uint8Array>} at most 64 MiB */
-  read(/** @type {string} */ path) {
-    return this.#remote.read(path, MOST_BYTES);
+  async read(/** @type {string} */ path) {
+    return refusingLater(this.#remote.read(path, MOST_BYTES));
   }
 
   /** @returns {Promise<string>} Throws TypeError if it is not UTF-8. */
@@ -49,16 +49,16 @@ class Workspace {
     return text;
   }
 
-  write(/** @type {string} */ path, /** @type {Content} */ content) {
-    return this.#remote.write(path, content);
+  async write(/** @type {string} */ path, /** @type {Content} */ content) {
+    await refusingLater(this.#remote.write(path, checked(content, path)));
   }
 
-  rename(/** @type {string} */ path, /** @type {string} */ to) {
-    return this.#remote.rename(path, to);
+  async rename(/** @type {string} */ path, /** @type {string} */ to) {
+    await refusingLater(this.#remote.rename(path, to));
   }
 
-  remove(/** @type {string} */ path) {
-    return this.#remote.remove(path);
+  async remove(/** @type {string} */ path) {
+    await refusingLater(this.#remote.remove(path));
   }
 }
 
@@ -85,7 +85,20 @@ export class Session {
    * @param {Wanted} wanted
    * @returns {Promise<Session>} throws Refused
    */
-  static opened(world, place, { language, files = {}, limits, group, member }) {
+  static async opened(world, place, { files = {}, ...wanted }) {
+    const { sent, large } = divided(files, FIRST_ROOM);
+    const session = await Session.#answered(world, place, sent, wanted);
+    try {
+      await session.#bring(large);
+    } catch (error) {
+      session.close();
+      throw error;
+    }
+    return session;
+  }
+
+  /** @param {import('./world.js').World} world @param {string} place @param {import('../../static/core/messages.js').File[]} files @param {Omit<Wanted, 'files'>} wanted @returns {Promise<Session>} throws Refused */
+  static #answered(world, place, files, { language, limits, group, member }) {
     const network = group && {
       network: /** @type {const} */ ('group'), ...(group === true ? {} : { group: group.id, group_token: group.token }), ...(member === undefined ? {} : { member }),
     };
@@ -104,7 +117,7 @@ export class Session {
         else if (!core.link.up && core.link.code !== null && core.hello === null) refuse(new Refused(`no server answers at ${place}`, UNREACHABLE, true));
         else if (core.link.stopped) refuse(new Refused(`${place} closes the connection (${core.link.code})`, 'internal'));
       });
-      refusing(() => core.begin({ language, files: /** @type {import('../../static/core/types.js').TextFile[]} */ (asFiles(files)), limits, network }));
+      refusing(() => core.begin({ language, files: /** @type {import('../../static/core/types.js').TextFile[]} */ (files), limits, network }));
     });
   }
 
@@ -134,7 +147,14 @@ export class Session {
   /** Starts a program. Throws Refused if the session is over or the request cannot be sent. @returns {Program} */
   run(/** @type {RunOptions} */ { entry, files = {}, args, env, limits, terminal }) {
     const size = terminal ? { mode: /** @type {const} */ ('tty'), cols: terminal.cols, rows: terminal.rows } : { mode: /** @type {const} */ ('pipe') };
-    return this.#begun(() => this.#core.run({ ...size, entry, files: asFiles(files), args, env, limits }));
+    const { sent, large } = divided(files, RUN_ROOM);
+    const before = Object.keys(large).length ? () => this.#bring(large) : null;
+    return this.#begun(() => this.#core.run({ ...size, entry, files: sent, args, env, limits }, before));
+  }
+
+  /** Uploads files for which a message has no room. */
+  async #bring(/** @type {import('./content.js').Files} */ files) {
+    for (const [path, content] of Object.entries(files)) await this.files.write(path, content);
   }
 
   /** Starts a shell, or the language's own prompt (`repl`). Throws as `run`. @returns {Program} */

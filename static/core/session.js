@@ -6,6 +6,7 @@ import { Channels } from './channels.js';
 import { CodecError, decodeOutput, decodeServer, encodeClient, encodeInput, textBytes } from './codec.js';
 import { Connection } from './connection.js';
 import { Emitter } from './events.js';
+import { codeOf, messageOf, retryable } from './faults.js';
 
 // Errors that refuse a request, so that its channel will not start. With the channel's number any but those of its data does.
 // Of a message that could not be read no number is known.
@@ -124,23 +125,36 @@ export class Session extends Emitter {
     this.#connection.start();
   }
 
-  run(/** @type {import('./channels.js').RunRequest} */ request) {
-    return this.#begun(this.#channels.begin({ ...request, type: 'run' }));
+  /** `before`: what has to be done before the request is sent; if that fails, the channel is lost with its error. */
+  run(/** @type {import('./channels.js').RunRequest} */ request, /** @type {(() => Promise<unknown>) | null} */ before = null) {
+    return this.#begun(this.#channels.begin({ ...request, type: 'run' }), before);
   }
 
   shell(/** @type {import('./channels.js').ShellRequest} */ request) {
     return this.#begun(this.#channels.begin({ ...request, type: 'shell' }));
   }
 
-  #begun(/** @type {Channel} */ channel) {
+  #begun(/** @type {Channel} */ channel, /** @type {(() => Promise<unknown>) | null} */ before = null) {
     if (this.phase === 'over') channel.lose();
+    else if (before) this.#hold(channel, before);
     // Otherwise it is sent when the session is open.
     else if (this.link.up) this.#ask(channel);
     return channel;
   }
 
+  async #hold(/** @type {Channel} */ channel, /** @type {() => Promise<unknown>} */ before) {
+    channel.held = true;
+    try {
+      await before();
+      channel.held = false;
+      if (this.link.up && channel.live) this.#start(channel);
+    } catch (error) {
+      channel.lose({ type: 'error', code: codeOf(error) ?? 'internal', message: messageOf(error), retryable: retryable(error) });
+    }
+  }
+
   #ask(/** @type {Channel} */ channel) {
-    if (!channel.request || this.#asked.has(channel.id)) return;
+    if (!channel.request || channel.held || !channel.live || this.#asked.has(channel.id)) return;
     this.#asked.add(channel.id);
     this.#send(this.#withFiles(channel.request));
   }
@@ -325,7 +339,7 @@ export class Session extends Emitter {
     if (room < 0) delete open.files; // they are sent with the first run, after `opened`
     this.#filesToCome = room < 0 ? this.#files : [];
     this.#send(open);
-    const first = [...this.#channels].find((channel) => channel.live);
+    const first = [...this.#channels].find((channel) => channel.live && !channel.held);
     if (first?.request && textBytes(first.request) <= room) this.#ask(first); // one request may be sent with `open`
   }
 

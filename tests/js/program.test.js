@@ -101,3 +101,71 @@ test('a place in the queue of a server that is gone is not waited for without en
   wait.act();
   await assert.rejects(opening, { name: 'Refused', code: 'unreachable' });
 });
+
+/** The files of a model server's session over HTTP, which are written when `written` has resolved. */
+function disk(world, written = Promise.resolve()) {
+  const files = [];
+  world.api = (path) => new URL(path, 'http://server/');
+  world.fetch = async (url, { method, body, signal }) => {
+    signal.throwIfAborted();
+    await written;
+    if (body.length > 16 << 20) return Response.json({ code: 'file_too_large', detail: 'send at most 16 MiB', retryable: false }, { status: 413 });
+    files.push(`${method} ${decodeURIComponent(url.pathname.split('/').slice(5).join('/'))} ${body.length}`);
+    return new Response(null, { status: 204 });
+  };
+  return files;
+}
+
+test('what a message has no room for is uploaded before a program begins, and its input waits', async () => {
+  const { session, server, world } = await opened({ outputOf: () => utf8('done'), exits: ({ eof }) => eof !== null });
+  let write;
+  const files = disk(world, new Promise((resolve) => { write = resolve; }));
+  const program = session.run({ entry: 'main.py', files: { 'main.py': '1', 'big/a': 'x'.repeat(3e6), b: new Uint8Array(2e6) } });
+  await program.send('typed');
+  program.endInput();
+  world.settle();
+  assert.ok(!server.programs.size);
+  write();
+  assert.equal(await printed(program, world), 'done');
+  assert.deepEqual(files, ['PUT big/a 3000000', 'PUT b 2000000']);
+  const { messages } = server;
+  assert.deepEqual(messages.find(({ type }) => type === 'run').files, [{ path: 'main.py', content: '1' }]);
+  assert.deepEqual([String.fromCharCode(...server.programs.get(1).delivered), server.programs.get(1).eof], ['typed', 5]);
+});
+
+test('an upload that is refused refuses the program, and the session goes on', async () => {
+  const { session, server, world } = await opened({ outputOf: () => utf8('done'), exits: () => true });
+  disk(world);
+  const program = session.run({ entry: 'main.py', files: { 'main.py': '1', big: 'x'.repeat(17 << 20) } });
+  await assert.rejects(printed(program, world), { name: 'Refused', code: 'file_too_large', message: 'send at most 16 MiB', retryable: false });
+  assert.ok(!server.programs.size);
+  assert.equal(await printed(session.run(MAIN), world), 'done');
+});
+
+test('what the first message has no room for is there when the session is', async () => {
+  for (const [size, code] of [[100_000, undefined], [17 << 20, 'file_too_large']]) {
+    const server = new FakeServer();
+    const world = new World(server);
+    const files = disk(world);
+    const opening = Session.opened(world, 'http://server/', { language: 'any', files: { a: '1', big: 'x'.repeat(size) } });
+    world.settle();
+    if (code) await assert.rejects(opening, { name: 'Refused', code });
+    else {
+      await opening;
+      assert.deepEqual(files, ['PUT big 100000']);
+    }
+    assert.deepEqual(server.opens[0].files, [{ path: 'a', content: '1' }]);
+  }
+});
+
+test('refusals of files are refusals', async () => {
+  const { session, world } = await opened();
+  disk(world);
+  const { files } = session;
+  for (const [asked, code] of [
+    [() => files.write('../a', ''), 'bad_path'], [() => files.read(''), 'bad_path'], [() => files.remove('a//b'), 'bad_path'], [() => files.rename('./a', 'b'), 'bad_path'],
+    [() => files.write('a', 'x'.repeat(17 << 20)), 'file_too_large'], [() => files.write('a', 5), 'bad_message'], [() => files.write('a', '\ud800'), 'bad_message'],
+  ]) await assert.rejects(asked, { name: 'Refused', code });
+  session.close();
+  await assert.rejects(files.write('a', ''), { name: 'Refused', code: 'no_session' });
+});
