@@ -1,16 +1,24 @@
 // A server, and requests to it that need no session.
 import { randomId } from '../../static/core/bytes.js';
+import { CodecError, encodeRequest } from '../../static/core/codec.js';
+import { messageOf } from '../../static/core/faults.js';
 import { eventsOf } from '../../static/core/stream.js';
-import { Refused } from './refused.js';
-import { Session, asFiles } from './session.js';
+import { asFiles } from './content.js';
+import { Refused, UNREACHABLE, asRefused } from './refused.js';
+import { Session } from './session.js';
 import { worldOf } from './world.js';
 
 const PATIENCE_MS = 120_000; // for which a server that was there is looked for
-const PAUSE_MS = 500;
+const FIRST_MS = 3_000; // for which one that has never answered is: a restart takes a second
 const STARTING_MS = 10_000; // a server that has just started looks for its languages' images; all took 1 s
-const NOT_READY = 'language_not_ready';
+const HELD_MS = 60_000; // a request that failed after that had been taken by a server
+const PAUSE_MS = 500;
+const [JSON_TYPE, EVENTS] = ['application/json', 'text/event-stream'];
+const BEHIND_A_PROXY = [502, 503, 504]; // what a proxy answers while the server behind it is away
+// What Node says of an address that cannot be: a name that is not known, a certificate that is not trusted.
+const NEVER = /^(ENOTFOUND|ERR_TLS|ERR_SSL|CERT_|SELF_SIGNED|DEPTH_ZERO|UNABLE_TO_)/;
 
-/** @typedef {import('./session.js').Files} Files */
+/** @typedef {import('./content.js').Files} Files */
 /** The request of `POST /api/run`. @typedef {{language: string, source?: string, files?: Files, stdin?: string, args?: string[], entry?: string, [field: string]: unknown}} RunRequest */
 /**
  * The answer of `POST /api/run`.
@@ -24,34 +32,39 @@ const NOT_READY = 'language_not_ready';
 export class Client {
   #base;
   #key;
+  #reached = false; // whether a CodeRunner has answered
 
-  /** @param {string | URL} url the server's address @param {{key?: string | null}} options `key`: an API key or a token */
+  /**
+   * @param {string | URL} url the server's address @param {{key?: string | null}} options `key`: an API key or a token
+   * Throws Refused for what can be no address or no key.
+   */
   constructor(url, { key = null } = {}) {
-    this.#base = new URL(url);
-    if (!this.#base.pathname.endsWith('/')) this.#base.pathname += '/';
-    this.#key = key;
+    this.#base = addressOf(url);
+    if (key && !/^[\u0021-\u007e]+$/.test(key)) throw new Refused('the key has characters that no key has', 'unauthenticated');
+    this.#key = key || null;
   }
 
   /** @returns {Promise<{name: string, title: string, version: string, entry: string, [field: string]: unknown}[]>} the most used ones first; throws Refused */
   async languages() {
-    return (await this.#json('GET', 'api/languages')).languages;
+    return (await this.#json('GET', 'api/languages', undefined, FIRST_MS)).languages;
   }
 
   /** Opens a session; waits in the queue for its place. @returns {Promise<Session>} throws Refused */
   async open(/** @type {import('./session.js').Wanted} */ wanted) {
-    for (let since = /** @type {number | null} */ (null); ;) {
+    const world = await worldOf(this.#base, this.#key);
+    for (const wait = new Wait(); ;) {
       try {
-        return await Session.opened(await worldOf(this.#base, this.#key), this.#base.href, wanted);
+        const session = await Session.opened(world, this.#base.href, wanted);
+        this.#reached = true;
+        return session;
       } catch (error) {
-        since ??= performance.now();
-        if (!starts(error, since)) throw error;
+        await this.#again(error instanceof Refused && error.code === UNREACHABLE ? await this.#whyNot(error, wait) : error, wait);
       }
-      await pause();
     }
   }
 
   /** Runs a program to its end, once, also if the connection is lost meanwhile. @returns {Promise<RunAnswer>} throws Refused */
-  run(/** @type {RunRequest} */ { files, ...request }) {
+  async run(/** @type {RunRequest} */ { files, ...request }) {
     return this.#json('POST', 'api/run', files ? { ...request, files: asFiles(files) } : request);
   }
 
@@ -60,86 +73,156 @@ export class Client {
    * verdict as it comes, once. @returns {Promise<BatchAnswer>} throws Refused
    */
   async batch(/** @type {BatchRequest} */ { files, ...request }, /** @type {(verdict: Verdict) => void} */ told = () => {}) {
-    const document = files ? { ...request, files: asFiles(files) } : request;
-    const headers = { ...this.#headers(document), Accept: 'text/event-stream' };
+    const sent = this.#sent('POST', files ? { ...request, files: asFiles(files) } : request, EVENTS);
     const seen = new Set();
-    for (let since = /** @type {number | null} */ (null); ;) {
-      const answer = await this.#answer('POST', 'api/batch', document, headers, since);
-      // Repeated by its key, it comes from the beginning.
-      const events = eventsOf(/** @type {ReadableStream<Uint8Array>} */ (answer.body));
-      for (;;) {
-        const { done, value } = await events.next().catch(() => ({ done: true, value: undefined })); // the connection is lost
-        if (done || !value) break;
-        since = null;
-        const data = JSON.parse(value.data);
-        if (value.event === 'case' && !seen.has(data.index)) told(data);
-        if (value.event === 'case') seen.add(data.index);
-        if (value.event === 'problem') throw new Refused(data.detail, data.code, data.retryable);
-        if (value.event === 'done') return this.#json('GET', `api/batches/${data.id}`, undefined, true);
+    for (const wait = new Wait(); ;) {
+      try {
+        const answer = await this.#once('api/batch', sent, wait);
+        // Repeated by its key, it comes from the beginning.
+        const events = eventsOf(/** @type {ReadableStream<Uint8Array>} */ (answer.body));
+        for (;;) {
+          const { done, value } = await events.next().catch(() => ({ done: true, value: undefined })); // the connection is lost
+          if (done || !value) break;
+          const data = JSON.parse(value.data);
+          if (value.event === 'case' && !seen.has(data.index)) {
+            seen.add(data.index);
+            wait.over();
+            told(data);
+          }
+          if (value.event === 'problem') throw new Refused(data.detail, data.code, data.retryable);
+          if (value.event === 'done') return await this.#json('GET', `api/batches/${data.id}`);
+        }
+        throw this.#silent('the connection ended');
+      } catch (error) {
+        await this.#again(error, wait);
       }
-      since ??= performance.now();
-      await pause();
     }
   }
 
-  /** @param {string} method @param {string} path @param {object} [document] @param {boolean} [again] whether it is repeated @returns {Promise<any>} */
-  async #json(method, path, document, again = document !== undefined) {
-    const headers = this.#headers(document);
-    for (let since = /** @type {number | null} */ (null); ;) {
-      const answer = await this.#answer(method, path, document, headers, since, again);
-      const text = await answer.text().catch(() => null);
-      if (text !== null) return JSON.parse(text);
-      since ??= performance.now();
-      await pause();
+  /** @param {string} method @param {string} path @param {object} [document] @param {number} [most] ms for which it is repeated at most @returns {Promise<any>} */
+  async #json(method, path, document, most) {
+    const sent = this.#sent(method, document, JSON_TYPE);
+    for (const wait = new Wait(most); ;) {
+      try {
+        const answer = await this.#once(path, sent, wait);
+        return await answer.json().catch((/** @type {unknown} */ error) => { throw this.#silent(messageOf(error)); });
+      } catch (error) {
+        await this.#again(error, wait);
+      }
     }
   }
 
-  /** @returns {Record<string, string>} */
-  #headers(/** @type {object | undefined} */ document) {
-    /** @type {Record<string, string>} */ const headers = this.#key === null ? {} : { Authorization: `Bearer ${this.#key}` };
+  /** A request, to be sent once or more often. @param {string} method @param {object | undefined} document @param {string} accept */
+  #sent(method, document, accept) {
+    /** @type {Record<string, string>} */ const headers = { Accept: accept };
+    if (this.#key !== null) headers.Authorization = `Bearer ${this.#key}`;
     // By its key the server knows the request when it comes again.
-    return document ? { ...headers, 'Content-Type': 'application/json', 'Idempotency-Key': randomId() } : headers;
+    if (document) Object.assign(headers, { 'Content-Type': JSON_TYPE, 'Idempotency-Key': randomId() });
+    return { method, headers, body: document && encoded(document) };
   }
 
-  /**
-   * An answer that is no refusal; a server that is away is asked again. `since`: when it went away. @returns {Promise<Response>}
-   * @param {string} method @param {string} path @param {object | undefined} document @param {Record<string, string>} headers
-   * @param {number | null} since @param {boolean} [again]
-   */
-  async #answer(method, path, document, headers, since, again = true) {
-    for (;;) {
-      const began = performance.now();
-      const answer = await fetch(new URL(path, this.#base), { method, headers, body: document && JSON.stringify(document) }).catch(() => null);
-      if (answer?.ok) return answer;
-      const text = await answer?.text().catch(() => null) ?? null;
-      const starting = answer?.status === 503 && text !== null && text.includes(NOT_READY);
-      const away = starting || text === null || !answer || [502, 504].includes(answer.status) || (answer.status === 503 && text.includes('draining'));
-      if (!away) throw refusal(this.#base.href, answer.status, text);
-      const now = performance.now();
+  /** One attempt. @param {string} path @param {{method: string, headers: Record<string, string>, body: string | undefined}} sent @param {Wait} wait @returns {Promise<Response>} throws Refused */
+  async #once(path, sent, wait) {
+    const began = performance.now();
+    let answer;
+    try {
+      answer = await fetch(new URL(path, this.#base), sent);
+    } catch (error) {
       // Node ends a request without an answer after five minutes; a program may take longer, and the server was there.
-      if (now - began > PATIENCE_MS) since = null;
-      since ??= now;
-      if (!again || now - since > (starting ? STARTING_MS : PATIENCE_MS)) {
-        if (answer?.status === 503 && text !== null) throw refusal(this.#base.href, 503, text); // it takes no new sessions
-        throw new Refused(`no server answers at ${this.#base.href}`, 'unreachable', true);
+      if (performance.now() - began > HELD_MS) {
+        this.#reached = true;
+        wait.over();
       }
-      await pause();
+      const { code, message } = /** @type {{code?: unknown, message?: unknown}} */ (error instanceof Error && error.cause) || {};
+      throw this.#silent(message ? String(message) : '', this.#reached || !NEVER.test(String(code)));
     }
+    // Also a proxy answers, and many another program.
+    if (answer.ok && answer.headers.get('Content-Type')?.includes(sent.headers.Accept)) {
+      this.#reached = true;
+      return answer;
+    }
+    const told = problemOf(await answer.text().catch(() => ''));
+    if (told) {
+      this.#reached = true;
+      throw told;
+    }
+    const later = answer.ok || BEHIND_A_PROXY.includes(answer.status);
+    throw new Refused(`no CodeRunner answers at ${this.#base.href}, but ${answer.status}`, answer.status === 429 ? 'rate_limited' : UNREACHABLE, later || answer.status === 429);
+  }
+
+  /** Why no WebSocket could be opened: a browser does not tell. @param {Refused} error @param {Wait} wait @returns {Promise<unknown>} */
+  async #whyNot(error, wait) {
+    try {
+      await (await this.#once('api/languages', this.#sent('GET', undefined, JSON_TYPE), wait)).text();
+    } catch (told) {
+      wait.deaf = null;
+      return told;
+    }
+    wait.deaf ??= performance.now();
+    return performance.now() - wait.deaf > FIRST_MS ? new Refused(`a CodeRunner answers at ${this.#base.href}, but no WebSocket gets through to it`, UNREACHABLE) : error;
+  }
+
+  /** Waits for the next attempt, or throws the error of the last one. @param {unknown} error @param {Wait} wait */
+  async #again(error, wait) {
+    if (!(error instanceof Refused) || !wait.more(error, this.#reached)) throw error;
+    await new Promise((resolve) => { setTimeout(resolve, PAUSE_MS); });
+  }
+
+  /** @returns {Refused} */
+  #silent(/** @type {string} */ why, retryable = true) {
+    return new Refused(`no server answers at ${this.#base.href}${why && ': '}${why}`, UNREACHABLE, retryable);
   }
 }
 
-/** Whether this refusal may be of a server that has just started; `since`: when the first one came, as `performance.now` has it. */
-const starts = (/** @type {unknown} */ error, /** @type {number} */ since) => error instanceof Refused && error.code === NOT_READY && performance.now() - since < STARTING_MS;
+/** For how long a server that is away, or about to stop, or has just started is asked again: one rule for all requests. */
+class Wait {
+  /** @type {number | null} */ #since = null;
+  /** @type {number | null} */ deaf = null; // since when it answers, but takes no WebSocket
 
-/** @returns {Promise<void>} */
-const pause = () => new Promise((resolve) => { setTimeout(resolve, PAUSE_MS); });
+  /** @param {number} [most] ms */
+  constructor(most = PATIENCE_MS) {
+    this.most = most;
+  }
 
-/** @returns {Refused} */
-function refusal(/** @type {string} */ place, /** @type {number} */ status, /** @type {string} */ text) {
+  /** It has answered, so the time begins anew. */
+  over() {
+    this.#since = null;
+  }
+
+  /** Whether there is to be another attempt after this error. */
+  more(/** @type {Refused} */ { code, retryable }, /** @type {boolean} */ reached) {
+    /** @type {Record<string, number>} */ const patience = { language_not_ready: STARTING_MS, draining: PATIENCE_MS, [UNREACHABLE]: reached ? PATIENCE_MS : FIRST_MS };
+    const now = performance.now();
+    this.#since ??= now;
+    return retryable && now - this.#since < Math.min(patience[code] ?? 0, this.most);
+  }
+}
+
+/** @returns {URL} throws Refused for what is no address of a server */
+function addressOf(/** @type {string | URL} */ given) {
+  const url = URL.canParse(given) ? new URL(given) : null;
+  if (url === null || !/^https?:$/.test(url.protocol)) throw new Refused(`'${given}' is no address of a server: that begins with http:// or https://`, UNREACHABLE);
+  if (url.username || url.password) throw new Refused('the address of a server has no credential: it is given as `key`', UNREACHABLE);
+  if (!url.pathname.endsWith('/')) url.pathname += '/';
+  return url;
+}
+
+/** @returns {string} throws Refused for what no request can have */
+function encoded(/** @type {object} */ document) {
+  try {
+    return encodeRequest(document);
+  } catch (error) {
+    // What is circular, for example.
+    throw error instanceof CodecError ? asRefused(error) : new Refused(`the request cannot be sent: ${messageOf(error)}`, 'bad_message');
+  }
+}
+
+/** A refusal of a CodeRunner; null if the text is another one's. */
+function problemOf(/** @type {string} */ text) {
   try {
     const { detail, code, retryable } = JSON.parse(text);
-    return new Refused(detail, code, retryable);
+    return typeof detail === 'string' && typeof code === 'string' ? new Refused(detail, code, retryable === true) : null;
   } catch {
-    return new Refused(`${place} answers ${status}`, 'internal');
+    return null;
   }
 }

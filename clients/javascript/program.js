@@ -2,7 +2,9 @@
 import { utf8 } from '../../static/core/bytes.js';
 import { STDERR } from '../../static/core/codec.js';
 import { WINDOW } from '../../static/core/input.js';
+import { SIGNALS } from '../../static/core/messages.js';
 import { Refused } from './refused.js';
+import { bytesOf } from './content.js';
 
 /** @typedef {import('../../static/core/messages.js').Exit} Exit */
 /** @typedef {import('../../static/core/messages.js').Signal['name']} SignalName */
@@ -13,7 +15,10 @@ import { Refused } from './refused.js';
  * @typedef {{stream: 'stdout' | 'stderr', bytes: Uint8Array, text: string, lost: number}} Output
  */
 
-/** Iterate over it for its output, until it has ended. */
+const [FEWEST, MOST] = [2, 1000]; // columns or rows of a terminal
+const isSide = (/** @type {unknown} */ number) => Number.isInteger(number) && Number(number) >= FEWEST && Number(number) <= MOST;
+
+/** Iterate over it for its output, until it has ended. A wrong call throws Refused, and the program goes on. */
 export class Program {
   #channel;
   /** @type {{output: Output, end: number}[]} */ #pieces = []; // the server sends at most 256 KiB that were not confirmed
@@ -58,9 +63,9 @@ export class Program {
     return this.#channel.exit;
   }
 
-  /** Sends input; returns when the program has taken so much of it that at most 64 KiB wait. Throws Refused if it takes none. */
+  /** Sends input; returns when the program has taken so much of it that at most 64 KiB wait. Throws Refused if it takes none, or for what is neither text nor bytes. */
   async send(/** @type {string | Uint8Array} */ data) {
-    const bytes = typeof data === 'string' ? utf8(data) : data;
+    const bytes = bytesOf(data, 'the input');
     for (let at = 0; at < bytes.length; at += WINDOW) {
       if (!this.#channel.write(bytes.slice(at, at + WINDOW))) throw this.#refused ?? new Refused('the program takes no input', 'no_channel');
       while (this.#channel.running && this.#channel.input.kept > WINDOW) await this.#next();
@@ -72,13 +77,15 @@ export class Program {
     this.#channel.end();
   }
 
-  /** Sets the size of its terminal. */
+  /** Sets the size of its terminal: 2 to 1000 columns and rows. Throws Refused for another. */
   resize(/** @type {number} */ cols, /** @type {number} */ rows) {
+    if (!isSide(cols) || !isSide(rows)) throw new Refused(`a terminal has ${FEWEST} to ${MOST} columns and rows, not ${cols} and ${rows}`, 'bad_message');
     this.#channel.resize(cols, rows);
   }
 
-  /** Sends a signal, by its name without SIG; none while the server is away. */
+  /** Sends a signal, by its name without SIG; none while the server is away. Throws Refused for one that there is not. */
   signal(/** @type {SignalName} */ name) {
+    if (!SIGNALS.includes(name)) throw new Refused(`there is no signal ${name}; there are ${SIGNALS.join(', ')}`, 'bad_message');
     this.#channel.signal(name);
   }
 

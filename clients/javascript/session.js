@@ -1,15 +1,16 @@
 // A session: a container of one's own, with its programs and files.
-import { textOf, toBase64 } from '../../static/core/bytes.js';
+import { textOf } from '../../static/core/bytes.js';
 import { Remote } from '../../static/core/remote.js';
 import { Session as Core } from '../../static/core/session.js';
+import { FIRST_ROOM, RUN_ROOM, checked, divided } from './content.js';
 import { Program } from './program.js';
-import { Refused } from './refused.js';
+import { Refused, UNREACHABLE, refusing, refusingLater } from './refused.js';
 
 const PATIENCE_MS = 120_000; // for which a server that was there is looked for
 const MOST_BYTES = 64 * 1024 * 1024; // of a file that is read
 
-/** @typedef {string | Uint8Array<ArrayBuffer>} Content of a file */
-/** @typedef {Record<string, Content>} Files by their paths */
+/** @typedef {import('./content.js').Content} Content of a file */
+/** @typedef {import('./content.js').Files} Files by their paths */
 /**
  * `entry`: the file to start with. `terminal`: the size of a terminal for it; pipes without.
  * @typedef {{entry?: string, files?: Files, args?: string[], env?: Record<string, string>, limits?: Record<string, number>, terminal?: {cols: number, rows: number}}} RunOptions
@@ -23,13 +24,7 @@ const MOST_BYTES = 64 * 1024 * 1024; // of a file that is read
  * @typedef {{language: string, files?: Files, limits?: Record<string, number>, group?: Group | true, member?: string}} Wanted
  */
 
-/** @returns {import('../../static/core/messages.js').File[]} */
-export const asFiles = (/** @type {Files} */ files) => Object.entries(files).map(([path, content]) => {
-  const text = typeof content === 'string' ? content : null;
-  return text === null ? { path, content_base64: toBase64(/** @type {Uint8Array} */ (content)) } : { path, content: text };
-});
-
-/** The files of a session, with the permissions of its user. All methods throw an error with the server's reason in `code`. */
+/** The files of a session, with the permissions of its user. All methods throw Refused, with the server's reason in `code`. */
 class Workspace {
   #remote;
 
@@ -39,12 +34,12 @@ class Workspace {
 
   /** @returns {Promise<Entry[]>} sorted by path */
   async list() {
-    return (await this.#remote.list()).files;
+    return (await refusingLater(this.#remote.list())).files;
   }
 
   /** @returns {Promise<Uint8Array>} at most 64 MiB */
-  read(/** @type {string} */ path) {
-    return this.#remote.read(path, MOST_BYTES);
+  async read(/** @type {string} */ path) {
+    return refusingLater(this.#remote.read(path, MOST_BYTES));
   }
 
   /** @returns {Promise<string>} Throws TypeError if it is not UTF-8. */
@@ -54,16 +49,16 @@ class Workspace {
     return text;
   }
 
-  write(/** @type {string} */ path, /** @type {Content} */ content) {
-    return this.#remote.write(path, content);
+  async write(/** @type {string} */ path, /** @type {Content} */ content) {
+    await refusingLater(this.#remote.write(path, checked(content, path)));
   }
 
-  rename(/** @type {string} */ path, /** @type {string} */ to) {
-    return this.#remote.rename(path, to);
+  async rename(/** @type {string} */ path, /** @type {string} */ to) {
+    await refusingLater(this.#remote.rename(path, to));
   }
 
-  remove(/** @type {string} */ path) {
-    return this.#remote.remove(path);
+  async remove(/** @type {string} */ path) {
+    await refusingLater(this.#remote.remove(path));
   }
 }
 
@@ -90,27 +85,39 @@ export class Session {
    * @param {Wanted} wanted
    * @returns {Promise<Session>} throws Refused
    */
-  static opened(world, place, { language, files = {}, limits, group, member }) {
+  static async opened(world, place, { files = {}, ...wanted }) {
+    const { sent, large } = divided(files, FIRST_ROOM);
+    const session = await Session.#answered(world, place, sent, wanted);
+    try {
+      await session.#bring(large);
+    } catch (error) {
+      session.close();
+      throw error;
+    }
+    return session;
+  }
+
+  /** @param {import('./world.js').World} world @param {string} place @param {import('../../static/core/messages.js').File[]} files @param {Omit<Wanted, 'files'>} wanted @returns {Promise<Session>} throws Refused */
+  static #answered(world, place, files, { language, limits, group, member }) {
     const network = group && {
       network: /** @type {const} */ ('group'), ...(group === true ? {} : { group: group.id, group_token: group.token }), ...(member === undefined ? {} : { member }),
     };
     const core = new Core(world);
     const session = new Session(world, core);
     return new Promise((resolve, reject) => {
-      /** @type {Refused | null} */ let why = null;
-      core.on('error', ({ message, code, retryable }) => { why = new Refused(message, code, retryable); });
+      const refuse = (/** @type {Refused} */ why) => {
+        reject(why);
+        core.close('refused');
+      };
+      // Whether to ask again is the client's decision.
+      core.on('error', ({ message, code, retryable }) => core.phase !== 'open' && refuse(new Refused(message, code, retryable)));
       core.on('change', () => {
         if (core.phase === 'open') resolve(session);
-        else if (core.phase === 'over') reject(why ?? new Refused(`the session was ended: ${core.reason}`, core.reason ?? 'no_session'));
-        else if (!core.link.up && core.link.code !== null && core.hello === null) {
-          reject(new Refused(`no server answers at ${place}`, 'unreachable', true));
-          core.close('unreachable');
-        } else if (core.link.stopped) {
-          reject(why ?? new Refused(`${place} closes the connection (${core.link.code})`, 'internal'));
-          core.close('refused');
-        }
+        else if (core.phase === 'over') reject(core.reason === UNREACHABLE ? new Refused(`the server at ${place} cannot be reached any more`, UNREACHABLE) : new Refused(`the session was ended: ${core.reason}`, core.reason ?? 'no_session'));
+        else if (!core.link.up && core.link.code !== null && core.hello === null) refuse(new Refused(`no server answers at ${place}`, UNREACHABLE, true));
+        else if (core.link.stopped) refuse(new Refused(`${place} closes the connection (${core.link.code})`, 'internal'));
       });
-      core.begin({ language, files: /** @type {import('../../static/core/types.js').TextFile[]} */ (asFiles(files)), limits, network });
+      refusing(() => core.begin({ language, files: /** @type {import('../../static/core/types.js').TextFile[]} */ (files), limits, network }));
     });
   }
 
@@ -137,15 +144,28 @@ export class Session {
     return this.#files;
   }
 
-  /** Starts a program. @returns {Program} */
+  /** Starts a program. Throws Refused if the session is over or the request cannot be sent. @returns {Program} */
   run(/** @type {RunOptions} */ { entry, files = {}, args, env, limits, terminal }) {
     const size = terminal ? { mode: /** @type {const} */ ('tty'), cols: terminal.cols, rows: terminal.rows } : { mode: /** @type {const} */ ('pipe') };
-    return new Program(this.#core.run({ ...size, entry, files: asFiles(files), args, env, limits }));
+    const { sent, large } = divided(files, RUN_ROOM);
+    const before = Object.keys(large).length ? () => this.#bring(large) : null;
+    return this.#begun(() => this.#core.run({ ...size, entry, files: sent, args, env, limits }, before));
   }
 
-  /** Starts a shell, or the language's own prompt (`repl`). @returns {Program} */
+  /** Uploads files for which a message has no room. */
+  async #bring(/** @type {import('./content.js').Files} */ files) {
+    for (const [path, content] of Object.entries(files)) await this.files.write(path, content);
+  }
+
+  /** Starts a shell, or the language's own prompt (`repl`). Throws as `run`. @returns {Program} */
   shell({ cols = 80, rows = 24, repl = false } = {}) {
-    return new Program(this.#core.shell({ cols, rows, repl }));
+    return this.#begun(() => this.#core.shell({ cols, rows, repl }));
+  }
+
+  /** @param {() => import('../../static/core/channel.js').Channel} begin */
+  #begun(begin) {
+    if (this.#core.phase === 'over') throw new Refused('the session is over', 'no_session');
+    return new Program(refusing(begin));
   }
 
   /** Restarts its idle time. */
@@ -159,10 +179,12 @@ export class Session {
   }
 
   #look() {
-    if (this.#core.link.up || this.#core.phase === 'over') {
+    const { link, phase, place } = this.#core;
+    // Before it is open, a place in the queue shows that the server is there.
+    if (link.up || phase === 'over' || link.code === null || (place && place.at > (link.at ?? 0))) {
       clearTimeout(this.#away);
       this.#away = undefined;
-    } else if (this.#core.link.stopped && this.#core.phase === 'open') this.#core.close('refused');
-    else this.#away ??= this.#core.phase === 'open' ? setTimeout(() => this.#core.close('unreachable'), PATIENCE_MS) : undefined;
+    } else if (link.stopped && phase === 'open') this.#core.close('refused');
+    else this.#away ??= setTimeout(() => this.#core.close(UNREACHABLE), PATIENCE_MS);
   }
 }

@@ -46,6 +46,7 @@ export class Channel extends Emitter {
     this.request = request;
     /** @type {Phase} */ this.phase = 'asked'; // exited: output may still come
     this.begun = false; // the server has confirmed it
+    this.held = false; // its request is not to be sent yet
     this.received = received;
     this.consumed = received;
     this.replayUntil = 0; // the end of the output when this page attached
@@ -57,6 +58,11 @@ export class Channel extends Emitter {
     this.killAsked = false;
     /** @type {import('./types.js').Size | null} */ this.size = sizeOf(request);
     this.#acked = received;
+  }
+
+  /** Whether the server can be told something about it now. */
+  get #heard() {
+    return this.#port.up && !this.held;
   }
 
   get live() {
@@ -133,12 +139,18 @@ export class Channel extends Emitter {
   }
 
   pump() {
-    if (!this.#port.up || !this.#port.control || !this.running) return;
+    if (!this.#heard || !this.#port.control || !this.running) return;
     this.input.pump((offset, payload) => this.#port.sendInput(this.id, offset, payload));
   }
 
   #sendEof() {
-    if (this.#port.up && this.#port.control) this.#port.send({ type: 'eof', channel: this.id, offset: this.input.end });
+    if (this.#heard && this.#port.control) this.#port.send({ type: 'eof', channel: this.id, offset: this.input.end });
+  }
+
+  /** Its request was sent just now: what was written before follows from its beginning, and the end of it. */
+  follow() {
+    this.rewind(this.input.acked);
+    if (this.input.eof) this.#sendEof();
   }
 
   acked(/** @type {number} */ offset) {
@@ -160,17 +172,17 @@ export class Channel extends Emitter {
     this.size = { cols, rows };
     // If it is started again after a reconnect, then with the present size.
     if (this.request && sizeOf(this.request)) this.request = { ...this.request, cols, rows };
-    if (this.#port.up) this.#port.send({ type: 'resize', channel: this.id, cols, rows });
+    if (this.#heard) this.#port.send({ type: 'resize', channel: this.id, cols, rows });
   }
 
   signal(/** @type {import('./messages.js').Signal['name']} */ name) {
-    if (this.running && this.#port.up) this.#port.send({ type: 'signal', channel: this.id, name });
+    if (this.running && this.#heard) this.#port.send({ type: 'signal', channel: this.id, name });
   }
 
   kill() {
     if (!this.running) return;
     this.killAsked = true; // repeated after a reconnect
-    if (this.#port.up) this.#port.send({ type: 'kill', channel: this.id });
+    if (this.#heard) this.#port.send({ type: 'kill', channel: this.id });
   }
 
   // --- messages of the server -------------------------------------------------------------------------------

@@ -155,12 +155,37 @@ export function decodeServer(/** @type {string} */ data) {
 /** The length of a message in bytes. */
 export const textBytes = (/** @type {object} */ message) => new TextEncoder().encode(JSON.stringify(message)).length;
 
+// Half of a character of UTF-16 (a lone surrogate): JSON has it as an escape, whose backslash is no text's own.
+const HALF = /(?<!\\)(?:\\\\)*\\ud[89a-f]/;
+
+/** Where a value has half a character, in words; null if it has none. @returns {string | null} */
+function halfIn(/** @type {unknown} */ value, name = '') {
+  if (typeof value === 'string') return value.isWellFormed() ? null : name;
+  if (typeof value !== 'object' || value === null) return null;
+  for (const [key, field] of Object.entries(value)) {
+    const place = Array.isArray(value) ? `${name}[${key}]` : `${name}${name && '.'}${key}`;
+    const found = key.isWellFormed() ? halfIn(field, place) : `${name}[${JSON.stringify(key)}]`; // as an escape
+    if (found !== null) return found;
+  }
+  return null;
+}
+
+/** A request as JSON, as servers take it. Raises CodecError if it cannot be sent. */
+export function encodeRequest(/** @type {object} */ request) {
+  const encoded = JSON.stringify(request);
+  // No server takes one: the request would be refused without saying whose it was.
+  if (encoded.includes('\\ud') && HALF.test(encoded)) {
+    throw new CodecError('bad_message', `${halfIn(request) ?? 'it'} is no text: it has half a character (a lone surrogate)`);
+  }
+  return encoded;
+}
+
 /**
- * A message to the server as text.
+ * A message to the server as text. Raises CodecError if it cannot be sent.
  * @param {import('./messages.js').ClientMessage} message
  */
 export function encodeClient(message) {
-  const encoded = JSON.stringify(message);
+  const encoded = encodeRequest(message);
   // JavaScript counts UTF-16 units, the server bytes: UTF-8 needs three bytes for a unit at most.
   if (encoded.length * 3 > MAX_TEXT && new TextEncoder().encode(encoded).length > MAX_TEXT) {
     throw new CodecError('frame_too_large', 'the project is larger than 2 MiB');

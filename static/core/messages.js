@@ -3,6 +3,9 @@
 
 export const PROTOCOL = 'coderunner.v1';
 
+// A program can be sent these, by a `signal`.
+export const SIGNALS = ['INT', 'TERM', 'QUIT', 'HUP', 'KILL', 'TSTP', 'CONT', 'USR1', 'USR2'];
+
 export const SERVER = {
   hello: {
     protocol: 'text',

@@ -28,8 +28,8 @@ export const RUN_ROOM = 1024 * 1024;
 
 /** @typedef {{digest: string | null, stamp: string | null, writing: boolean}} Known of a file in the workspace */
 
-/** Whether a file can be sent in a message at all. @param {import('./types.js').File} file @returns {file is import('./types.js').TextFile} */
-export const isText = (file) => typeof file.content === 'string' && file.content.length <= MAX_SENT;
+/** Whether a file can be sent in a message at all: a text with half a character (a lone surrogate) cannot. @param {import('./types.js').File} file @returns {file is import('./types.js').TextFile} */
+export const isText = (file) => typeof file.content === 'string' && file.content.length <= MAX_SENT && file.content.isWellFormed();
 
 /**
  * Whether these files fit into one message with so much room for them; otherwise they are uploaded.

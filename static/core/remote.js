@@ -9,8 +9,10 @@ const ARCHIVE_WITHIN_MS = 300_000;
 
 /** `code` as in the protocol's table, or `unreachable`. */
 export class RemoteError extends Error {
-  constructor(/** @type {string} */ code, /** @type {string} */ message, { retryable = false } = {}) {
+  /** @param {string} code @param {string} message for users of the page @param {{retryable?: boolean, detail?: string}} options `detail`: the server's own sentence */
+  constructor(code, message, { retryable = false, detail = message } = {}) {
     super(message);
+    this.detail = detail;
     this.name = 'RemoteError';
     this.code = code;
     this.retryable = retryable;
@@ -33,6 +35,7 @@ const NOTHING = async () => undefined;
 function encoded(/** @type {string} */ path) {
   const parts = path.split('/');
   if (parts.some((part) => ['', '.', '..'].includes(part))) throw new RemoteError('bad_path', texts.names.part);
+  if (!path.isWellFormed()) throw new RemoteError('bad_path', texts.names.character);
   return parts.map(encodeURIComponent).join('/');
 }
 
@@ -132,6 +135,6 @@ export class Remote {
       throw unanswered(error, this.#over.signal.aborted);
     }
     const told = await answer.json().then((/** @type {{code: string, detail: string, retryable: boolean}} */ problem) => problem, () => null);
-    throw new RemoteError(told?.code ?? 'internal', told ? inWords({ ...told, message: told.detail }) : texts.session.answered(answer.status), { retryable: Boolean(told?.retryable) });
+    throw new RemoteError(told?.code ?? 'internal', told ? inWords({ ...told, message: told.detail }) : texts.session.answered(answer.status), { retryable: Boolean(told?.retryable), detail: told?.detail });
   }
 }

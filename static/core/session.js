@@ -6,10 +6,12 @@ import { Channels } from './channels.js';
 import { CodecError, decodeOutput, decodeServer, encodeClient, encodeInput, textBytes } from './codec.js';
 import { Connection } from './connection.js';
 import { Emitter } from './events.js';
+import { codeOf, messageOf, retryable } from './faults.js';
 
 // Errors that refuse a request, so that its channel will not start. With the channel's number any but those of its data does.
+// Of a message that could not be read no number is known.
 const REFUSALS = new Set([
-  'bad_message', 'unknown_language', 'bad_path', 'file_too_large', 'too_many_files', 'bad_limit', 'channel_limit',
+  'bad_json', 'unknown_type', 'unexpected_message', 'frame_too_large', 'bad_message', 'unknown_language', 'bad_path', 'file_too_large', 'too_many_files', 'bad_limit', 'channel_limit',
   'channels_busy', 'files_failed', 'unsupported', 'not_control', 'start_failed', 'no_channel',
 ]);
 
@@ -100,8 +102,9 @@ export class Session extends Emitter {
 
   // --- requests ---------------------------------------------------------------------------------------------
 
-  /** Requests a new session; a `run` or `shell` may follow at once. */
+  /** Requests a new session; a `run` or `shell` may follow at once. Raises CodecError if the request cannot be sent, before anything has happened. */
   begin(/** @type {{language: string, files?: import('./types.js').TextFile[], limits?: Record<string, number>, nonce?: string, room?: string, network?: Network}} */ { language, files = [], limits = undefined, nonce = randomId(this.#world.fill), room = undefined, network = undefined }) {
+    encodeClient({ type: 'open', language, client: this.client, nonce, files, limits, room, ...network }); // for its error only
     this.language = language;
     this.#room = room;
     this.#network = network;
@@ -122,24 +125,44 @@ export class Session extends Emitter {
     this.#connection.start();
   }
 
-  run(/** @type {import('./channels.js').RunRequest} */ request) {
-    return this.#begun(this.#channels.begin({ ...request, type: 'run' }));
+  /** `before`: what has to be done before the request is sent; if that fails, the channel is lost with its error. */
+  run(/** @type {import('./channels.js').RunRequest} */ request, /** @type {(() => Promise<unknown>) | null} */ before = null) {
+    return this.#begun(this.#channels.begin({ ...request, type: 'run' }), before);
   }
 
   shell(/** @type {import('./channels.js').ShellRequest} */ request) {
     return this.#begun(this.#channels.begin({ ...request, type: 'shell' }));
   }
 
-  #begun(/** @type {Channel} */ channel) {
+  #begun(/** @type {Channel} */ channel, /** @type {(() => Promise<unknown>) | null} */ before = null) {
+    if (this.phase === 'over') channel.lose();
+    else if (before) this.#hold(channel, before);
     // Otherwise it is sent when the session is open.
-    if (this.link.up) this.#ask(channel);
+    else if (this.link.up) this.#ask(channel);
     return channel;
   }
 
+  async #hold(/** @type {Channel} */ channel, /** @type {() => Promise<unknown>} */ before) {
+    channel.held = true;
+    try {
+      await before();
+      channel.held = false;
+      if (this.link.up && channel.live) this.#start(channel);
+    } catch (error) {
+      channel.lose({ type: 'error', code: codeOf(error) ?? 'internal', message: messageOf(error), retryable: retryable(error) });
+    }
+  }
+
   #ask(/** @type {Channel} */ channel) {
-    if (!channel.request || this.#asked.has(channel.id)) return;
+    if (!channel.request || channel.held || !channel.live || this.#asked.has(channel.id)) return;
     this.#asked.add(channel.id);
     this.#send(this.#withFiles(channel.request));
+  }
+
+  /** Asks for a channel that could not be asked for when it was begun, and sends what was written since. */
+  #start(/** @type {Channel} */ channel) {
+    this.#ask(channel);
+    channel.follow();
   }
 
   /** `word`: why a teacher takes the control from the session's owner, who is told. */
@@ -266,11 +289,7 @@ export class Session extends Emitter {
       this.#setExpires(message.expires);
       this.#goUp();
       this.#files = []; // they were sent, or are sent with the first run
-      for (const channel of this.#channels) {
-        this.#ask(channel);
-        // Input that was typed before is sent from its beginning.
-        channel.rewind(channel.input.acked);
-      }
+      for (const channel of this.#channels) this.#start(channel);
     },
     attached: (message) => this.#onAttached(message),
     role: (message) => {
@@ -320,7 +339,7 @@ export class Session extends Emitter {
     if (room < 0) delete open.files; // they are sent with the first run, after `opened`
     this.#filesToCome = room < 0 ? this.#files : [];
     this.#send(open);
-    const first = [...this.#channels].find((channel) => channel.live);
+    const first = [...this.#channels].find((channel) => channel.live && !channel.held);
     if (first?.request && textBytes(first.request) <= room) this.#ask(first); // one request may be sent with `open`
   }
 
@@ -341,7 +360,7 @@ export class Session extends Emitter {
     this.role = message.role;
     this.#setExpires(message.expires);
     this.#goUp();
-    for (const channel of this.#channels.attached(message.channels)) this.#ask(channel);
+    for (const channel of this.#channels.attached(message.channels)) this.#start(channel);
     this.emit('change');
   }
 
@@ -358,7 +377,7 @@ export class Session extends Emitter {
     // Another attachment has used the number, so the request is sent with another one.
     if (code === 'channel_used' && channel?.phase === 'asked') {
       this.#channels.renumber(channel);
-      this.#ask(channel);
+      this.#start(channel);
       return;
     }
     if (REFUSALS.has(code) || (channel && code !== 'ack_ahead')) {

@@ -211,3 +211,18 @@ def test_a_clock_that_jumps_changes_no_time(tab: Tab) -> None:
     assert tab.get("document.getElementById('expiry-text').textContent") == lasts
     tab.page.click("#stop")
     tab.ended("Stopped")
+
+
+def test_half_a_character_is_replaced_in_a_text_and_refused_in_an_argument(tab: Tab) -> None:
+    tab.get(
+        "(text) => coderunner.editor.view.dispatch({ changes: { from: 0, insert: text + '\\ud800' } })",
+        "print(1) #",
+    )
+    tab.run().ended("Finished")
+    assert tab.text() == "1"
+    tab.get(
+        "(text) => { const args = document.getElementById('args');"
+        " args.value = text + '\\ud800'; args.dispatchEvent(new Event('input')); }",
+        "word",
+    )
+    tab.run().banner("half a character")

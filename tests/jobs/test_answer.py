@@ -11,7 +11,7 @@ from msgspec import UNSET
 from coderunner.core import codec
 from coderunner.core.codec import STDERR, STDOUT, OutputFrame
 from coderunner.jobs import answer as answers
-from coderunner.jobs.answer import Heard
+from coderunner.jobs.answer import MOST_STOPS, Heard
 from coderunner.jobs.spool import Record
 from coderunner.schema import messages as m
 from coderunner.schema.api import CompileView, Missing, Printed, RunAnswer
@@ -137,6 +137,14 @@ def test_what_is_told_twice_is_no_news():
     assert [heard.news(one) for one in once[:3]] == [False] * 3
     assert heard.news(m.Artifact(1, "a.png", "image/png", 6, "/a")), "it has changed"
     assert not heard.news(m.Closed("idle"))
+
+
+def test_a_program_that_stops_and_continues_is_told_as_such_and_not_without_end():
+    heard = Heard()
+    turns = [m.Stopped(1, "STOP"), m.Stopped(1, "STOP"), m.Stopped(1, None), m.Stopped(1, None)]
+    assert [heard.news(one) for one in turns] == [True, False, True, False]
+    told = [one.by for one in turns * (2 * MOST_STOPS) if heard.news(one)]
+    assert told == ["STOP", None] * (MOST_STOPS - 1), "each with its end"
 
 
 def test_without_output_the_rest_is_the_same():

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { textOf, utf8 } from '../../static/core/bytes.js';
 import { Emitter } from '../../static/core/events.js';
-import { Mirror } from '../../static/core/mirror.js';
+import { Mirror, RUN_ROOM, fits } from '../../static/core/mirror.js';
 import { parcels } from '../../static/core/parcels.js';
 import { Remote, RemoteError } from '../../static/core/remote.js';
 import { Clock } from './world.js';
@@ -386,9 +386,14 @@ test('a workspace of very many files is not listed at each of its changes', asyn
 
 test('a path that would lead to another address is refused, and nothing is sent', async () => {
   const remote = new Remote({ fetch: async () => assert.fail('it was sent'), api: (path) => path }, { id: 's', token: 't' });
-  for (const path of ['..', '../run', 'a/../../archive', './a', '', '/a', 'a//b', 'a/']) {
+  for (const path of ['..', '../run', 'a/../../archive', './a', '', '/a', 'a//b', 'a/', 'half\ud800']) {
     for (const asked of [() => remote.read(path, 9), () => remote.head(path, 9), () => remote.blob(path), () => remote.write(path, 'x'), () => remote.rename(path, 'x'), () => remote.remove(path), () => remote.makeFolder(path)]) {
       await assert.rejects(asked, { code: 'bad_path' });
     }
   }
+});
+
+test('a text with half a character is uploaded, as no message can have it', () => {
+  assert.ok(fits([{ path: 'a', content: '😀 \\ud800' }], RUN_ROOM));
+  assert.ok(!fits([{ path: 'a', content: '# \ud800' }], RUN_ROOM));
 });

@@ -631,3 +631,43 @@ test('what is told again of a forgotten program begins no channel', () => {
   assert.deepEqual(told, ['a.png', 0]);
   assert.equal(session.channels.size, 1);
 });
+
+test('an error without a channel ends what was asked for and not confirmed', () => {
+  for (const code of ['bad_json', 'unknown_type', 'bad_message']) {
+    const { server, world, tab, session } = started();
+    world.settle();
+    server.on_run = () => server.say({ type: 'error', code, message: 'no', retryable: false });
+    const channel = tab.run();
+    let lost = null;
+    channel.on('lost', (error) => { lost = error; });
+    world.settle();
+    assert.equal(lost?.code, code);
+    assert.equal(session.phase, 'open');
+  }
+});
+
+test('a channel of a session that is over is lost at once', () => {
+  const { world, tab, session } = started();
+  world.settle();
+  session.close();
+  assert.equal(tab.run().phase, 'lost');
+});
+
+test('input and its end that were written before a program could be asked for follow its request', () => {
+  const early = started();
+  const first = early.tab.run({ mode: 'pipe' });
+  first.write(utf8('abc'));
+  first.end();
+  early.world.settle();
+  const away = started();
+  away.world.settle();
+  away.world.socket.drop();
+  const second = away.tab.run({ mode: 'pipe' });
+  second.write(utf8('abc'));
+  second.end();
+  away.world.settle(2000);
+  for (const [{ server }, channel] of [[early, first], [away, second]]) {
+    const program = server.programs.get(channel.id);
+    assert.deepEqual([String.fromCharCode(...program.delivered), program.eof], ['abc', 3]);
+  }
+});

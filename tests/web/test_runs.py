@@ -175,6 +175,17 @@ async def test_events_come_as_they_happen_and_go_on_where_they_were_cut(server):
             assert (await answer.json())["code"] == "bad_message"
 
 
+@pytest.mark.parametrize("mode", ["tty", "pipe"])
+async def test_a_stopped_program_is_told(server, mode):
+    stops = "import os, signal\nprint('begun', flush=True)\nos.kill(os.getpid(), signal.SIGSTOP)"
+    wanted = {"language": "python", "source": stops, "mode": mode, "limits": {"wall_ms": 1500}}
+    media = {"Accept": "text/event-stream"}
+    async with http() as client, client.post(server.url + "api/run", json=wanted, headers=media) as answer:
+        seen = [event async for event in events(answer)]
+    assert {"by": "STOP"} in [event.data for event in seen if event.name == "stopped"]
+    assert [event.data["reason"] for event in seen if event.name == "exit"] == ["wall_timeout"]
+
+
 async def test_a_stream_that_had_begun_when_its_run_was_refused_says_so(tmp_path):
     wanted, media = {"language": "python", "source": "print(1)"}, {"Accept": "text/event-stream"}
     with running_server(tmp_path, **{**SETTINGS, "SESSIONS_PER_ADDRESS": "1"}) as one:

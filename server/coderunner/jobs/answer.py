@@ -16,6 +16,7 @@ from coderunner.jobs.spool import Record
 from coderunner.schema import messages as m
 from coderunner.schema.api import CompileView, MadeFile, Missing, RunAnswer, RunExit
 
+MOST_STOPS = 1000  # of a run that are told: a program may stop and continue for as long as it runs
 Frames = Callable[[], Iterator[codec.OutputFrame]]
 
 
@@ -31,6 +32,8 @@ class Heard:
         self.diagnostics: tuple[m.Diagnostic, ...] = ()
         self.artifacts: dict[str, m.Artifact] = {}
         self.gaps: list[Missing] = []
+        self._stopped: str | None = None
+        self._stops = 0
 
     def news(self, message: m.ServerMessage) -> bool:
         """Processes a message. Returns False if it contains nothing new, so that it need not be stored."""
@@ -55,6 +58,11 @@ class Heard:
                 if before is not None and before.size == message.size:
                     return False
                 self.artifacts[message.path] = message
+            case m.Stopped():
+                if message.by == self._stopped or (message.by is not None and self._stops >= MOST_STOPS):
+                    return False
+                self._stopped = message.by
+                self._stops += message.by is not None
             case m.Exit():
                 self.exit = message
             case _:

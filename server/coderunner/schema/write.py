@@ -116,6 +116,8 @@ def javascript(_: str) -> str:
         for name, messages in (("ClientMessage", m.ClientMessage), ("ServerMessage", m.ServerMessage))
     ]
     constant = f"export const PROTOCOL = {_quoted(m.PROTOCOL)};\n"
+    constant += "\n// A program can be sent these, by a `signal`.\n"
+    constant += f"export const SIGNALS = [{', '.join(map(_quoted, m.SIGNALS))}];\n"
     body = "export const SERVER = {\n" + "\n".join(table) + "\n};\n"
     return "\n".join([_HEAD, constant, body, *sorted(shared), *typedefs, *unions])
 
