@@ -26,6 +26,7 @@ from tests.platforms import machine
 from tests.platforms.prepare import ROOTFS_SECONDS, NotRun, Platform, engine, facts_at, pytest, rootfs, wheels
 from tests.platforms.report import write
 
+ATTACKS = ("tests/platforms/test_attacks.py",)
 MAIN = ("tests/platforms/test_main_path.py",)
 MORE = (
     "tests/engine/test_canary.py", "tests/engine/test_networks.py", "tests/faults/test_engine.py",
@@ -38,20 +39,25 @@ UNIT = ("tests/core", "tests/wire", "tests/config", "tests/engine/test_container
 
 
 DOCKER_29 = ("--feature", "containerd-snapshotter=true")
+MACHINE = "a virtual machine with Debian 13, systemd and cgroup v2"
 PLATFORMS: dict[str, Platform] = {
-    "machine": Platform("a virtual machine with Debian 13, systemd and cgroup v2", MAIN),
+    "machine": Platform(MACHINE, MAIN),
     "guide": Platform("docs/deployment.md followed on a bare virtual machine with Debian 13", machine.GUIDE),
-    "here": Platform("this machine's engine", MAIN),
-    "newest": Platform("the newest engine of Debian", (*MAIN, *MORE), ()),
-    "python": Platform("Debian's newest Python: tests without an engine, and the main path", (*UNIT, *MAIN)),
+    "attacked-machine": Platform(f"attacks on {MACHINE}", ATTACKS),
+    "here": Platform("this machine's engine", (*MAIN, *ATTACKS)),
+    "newest": Platform("the newest engine of Debian", (*MAIN, *ATTACKS, *MORE), ()),
+    "python": Platform(
+        "Debian's newest Python: tests without an engine, and the main path", (*UNIT, *MAIN, *ATTACKS)
+    ),
     "docker-29": Platform(
         "the same, with Docker 29's least API version and image store",
-        MAIN, DOCKER_29, {"DOCKER_MIN_API_VERSION": "1.44"}, base=False,
+        (*MAIN, *ATTACKS), DOCKER_29, {"DOCKER_MIN_API_VERSION": "1.44"}, base=False,
     ),
-    "userns-remap": Platform("the same, with userns-remap", MAIN, ("--userns-remap=default",)),
+    "userns-remap": Platform("the same, with userns-remap", (*MAIN, *ATTACKS), ("--userns-remap=default",)),
 }  # fmt: skip
-BY_NAME = ("here",)
-"""Runs only where it is named: CI has run its tests before."""
+BY_NAME = ("here", "attacked-machine")
+"""Run only where they are named: CI has run the one's tests before, and on one slow processor attacks that
+flood it take longer than all else."""
 BESIDE = 3
 """Platforms that run at the same time: a machine has one processor, and the others mostly wait."""
 FLAKY_MAX = 2
@@ -103,8 +109,9 @@ def newest_python(tests: Sequence[str], *, again: bool) -> dict[str, Any]:
     run = (*inside(root), "sh", "-c", begin, "sh", f"{VENV}/bin/python")
     named = ("real_engine", "disk", "usual", "control_group_that_is_named")  # these need an engine
     deselected = ("-k", " and ".join(f"not {name}" for name in named))
-    parts = [pytest(MAIN, run, {"ENGINE_THERE": "unix:///run/docker.sock"}, again=again)]
-    if unit := tuple(one for one in tests if one not in MAIN):
+    engine_tests = tuple(one for one in tests if one in (*MAIN, *ATTACKS))
+    parts = [pytest(engine_tests, run, {"ENGINE_THERE": "unix:///run/docker.sock"}, again=again)]
+    if unit := tuple(one for one in tests if one not in engine_tests):
         parts.append(pytest((*unit, *deselected), run, {"ENGINE_THERE": "unix:///nowhere"}, again=again))
     whole: dict[str, Any] = {"python": version, "passed": sum(one["passed"] for one in parts)}
     lists = {key: [name for one in parts for name in one.get(key, ())] for key in ("failed", "flaky")}
@@ -118,7 +125,7 @@ def one(name: str, platform: Platform, *, again: bool = False) -> dict[str, Any]
     try:
         if name == "python":
             result |= newest_python(platform.tests, again=again)
-        elif name == "machine":
+        elif name in ("machine", "attacked-machine"):
             result |= machine.main_path(platform.tests, again=again)
         elif name == "guide":
             result |= machine.guide(platform.tests)

@@ -21,7 +21,7 @@ reason.
 
 The main path (`tests/platforms/test_main_path.py`): a start with the canary, an interactive program, limits
 that are hit and reported (memory and its peak, processes, processor, time, disk, orphans), a group, a restart
-without loss of output, attacks on kernel, network, secrets and groups.
+without loss of output. `tests/platforms/test_attacks.py`: attacks on kernel, network, secrets and groups.
 """
 NOT_RUN = """
 ## Not run
@@ -43,8 +43,9 @@ so it needs no KVM, and is many times as fast as an emulated processor. It diffe
 processor, no `cpuset`, no `io_uring` (its shared memory stops that kernel), what
 [kernel.config](../tests/platforms/kernel.config) names instead of all drivers, and
 [kernel.patch](../tests/platforms/kernel.patch) (a `fork` without memory stops the kernel, else). All time
-limits of their tests and attacks are three times as long. On `machine`, whose only network is ssh, the tests
-run. On `guide`, which has nothing but systemd, ssh and the images of two languages, every command of
+limits of their tests and attacks are three times as long. On `machine`, whose only network is ssh, the main
+path runs, and where it is named (`scripts/platforms.sh attacked-machine`) the attacks. On `guide`, which has
+nothing but systemd, ssh and the images of two languages, every command of
 [deployment.md](deployment.md) is run, in its order: packages from Debian, the units with their hardening,
 nginx, the firewall, an upgrade by `systemctl reload`, a rollback, a restart of the engine, each while a
 program prints and hears, without a lost line; the timer of `reap` fires. The certificate's authority is the
