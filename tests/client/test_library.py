@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import json
 import os
 import re
 import subprocess
@@ -10,10 +12,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from coderunner.client import blocking
 from coderunner.client.library import Client
 from coderunner.client.refused import Refused
+from coderunner.core.codec import STDOUT, encode_output, encode_server
+from coderunner.schema import messages as m
 from tests.client.examples import EXAMPLES
 from tests.harness import ROOT, Server, eventually, running_server
 from tests.web.ordering import COUNT, again, numbers
@@ -163,6 +169,97 @@ def test_what_is_too_much_for_a_message_is_uploaded(server: Server):
                 assert [output.data for output in program] == [b"%d\n" % len(data)]
     with blocking.Client(server.url) as client, pytest.raises(Refused, match="in a message"):
         list(client.start("python", "1", entry="main.py", args=["x" * 60_000] * 40))
+
+
+def test_what_is_too_large_is_refused_alone(server: Server):
+    """It ended all programs of its session, and every later call raised one and the same exception."""
+    with blocking.Client(server.url) as client:
+        session = client.open("python")
+        other = session.run("w.py", files={"w.py": "print('begun', flush=True)\nprint(input())"})
+        heard = iter(other)
+        assert next(heard).data == b"begun\n"
+        refusals = []
+        for _ in range(2):
+            with pytest.raises(Refused, match=r"in a message: .* of at most 2097152") as refused:
+                session.run("w.py", args=["a" * 60_000] * 60)
+            refusals.append(refused.value)
+        assert refusals[0] is not refusals[1]
+        other.write("still here\n")
+        assert b"".join(output.data for output in heard) == b"still here\n"
+        later = session.run("x.py", files={"x.py": "print(1)"})
+        assert [output.data for output in later] == [b"1\n"]
+        session.close()
+        with pytest.raises(Refused, match="over") as first:
+            session.run("x.py")
+        with pytest.raises(Refused, match="over") as second:
+            session.run("x.py")
+        assert first.value is not second.value
+
+
+@pytest.mark.parametrize(
+    "files",
+    [{"a": "x" * 500_000}, {f"{'d' * 200}/{'e' * 100}/{number}": "" for number in range(220)}],
+    ids=["content", "names"],
+)
+def test_a_session_begins_with_more_files_than_its_first_message_takes(
+    server: Server, files: dict[str, str | bytes]
+):
+    with blocking.Client(server.url) as client, client.open("python", files=files) as session:
+        found = {one.path: one.size for one in session.files.list() if not one.folder}
+        assert found == {path: len(content) for path, content in files.items()}
+
+
+EXPIRES, ISOLATION = m.Expiry(None, 1000), m.Isolation("runc", "none")
+
+
+async def test_a_bound_below_the_servers_ends_what_was_sent_alone():
+    """As a proxy may have one: the connection is closed by 1009 after each `run` whose text is long."""
+    known: set[int] = set()
+
+    async def talk(request: web.Request) -> web.WebSocketResponse:
+        socket = web.WebSocketResponse(protocols=("coderunner.v1",))
+        await socket.prepare(request)
+        async for frame in socket:
+            said = json.loads(frame.data)
+            if said["type"] == "open":
+                await socket.send_str(
+                    encode_server(m.Opened("s" * 24, "t" * 32, "python", True, EXPIRES, ISOLATION, {}))
+                )
+            elif said["type"] == "attach":
+                views = tuple(
+                    m.ChannelView(one, "pipe", "running", 0, 0, 0, False, None, None) for one in known
+                )
+                await socket.send_str(encode_server(m.Attached("s" * 24, "control", views, EXPIRES)))
+            elif said["type"] == "close":
+                await socket.close()
+            elif said["type"] == "run" and len(frame.data) > 1000:
+                await socket.close(code=1009)
+            elif said["type"] == "run":
+                known.add(said["channel"])
+                await socket.send_bytes(encode_output(1, STDOUT, 5 * (len(known) - 1), b"heard"))
+        return socket
+
+    async def ended(_: web.Request) -> web.Response:
+        return web.json_response({})
+
+    async with contextlib.AsyncExitStack() as stack:
+        app = web.Application()
+        app.router.add_get("/ws", talk)
+        app.router.add_get("/ws/{session}", talk)
+        app.router.add_delete("/api/sessions/{session}", ended)
+        server = TestServer(app)
+        await stack.enter_async_context(server)
+        client = await stack.enter_async_context(Client(str(server.make_url("/"))))
+        session = await client.open("python")
+        small = await session.run("a.py")
+        heard = aiter(small)
+        assert (await anext(heard)).data == b"heard"
+        large = await session.run("b.py", args=["x" * 2000])
+        with pytest.raises(Refused, match="in a message"):
+            _ = [output async for output in large]
+        await session.run("c.py")
+        assert (await anext(heard)).data == b"heard"
+        assert known == {1, 3}
 
 
 @pytest.mark.long

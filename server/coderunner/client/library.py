@@ -16,7 +16,7 @@ import msgspec
 
 from coderunner.client import grading
 from coderunner.client.asking import asked, languages_of
-from coderunner.client.copying import bring_files, divided
+from coderunner.client.copying import OPEN_BYTES, bring_files, divided
 from coderunner.client.line import Place
 from coderunner.client.live import CHANNEL, Live
 from coderunner.client.program import Output as Output
@@ -131,7 +131,7 @@ class Client:
         a new private network, that of another session (`Session.group`) to join it. `member`: the host name
         there. `room`: whose teachers may watch.
         """
-        sent, large = divided(messages_of(files or {}))
+        sent, large = divided(messages_of(files or {}), OPEN_BYTES)
         fields: dict[str, Any] = {"files": tuple(sent), "limits": dict(limits or {})}
         fields |= {"member": member, "room": room, "network": "group" if group else "none"}
         if not isinstance(group, bool):

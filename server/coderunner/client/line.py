@@ -14,6 +14,7 @@ from coderunner.client.channel import ProgramChannel
 from coderunner.client.peer import Peer, Unexpected, random_id
 from coderunner.client.refused import NOT_READY, STARTING_SECONDS, Refused
 from coderunner.client.visit import Visit
+from coderunner.core import codec
 from coderunner.core.codec import OutputFrame
 from coderunner.schema import messages as m
 
@@ -23,6 +24,7 @@ ADMITTED_SECONDS = 3600.0  # the longest that a place in a queue is waited for; 
 ANSWER_SECONDS = 30.0  # for the answer to `attach`
 # Otherwise a server that accepts and drops each connection would be tried endlessly.
 STEADY = 5.0  # seconds after which a connection counts as one that holds
+TOO_MUCH = "what was to be sent is more than the server takes in a message"
 LOST = "the connection is lost; connecting again"
 HEARTBEAT = 15.0  # seconds of silence after which a connection is examined
 
@@ -76,6 +78,7 @@ class Line:
         self._starting = asyncio.Lock()
         # Programs whose end was confirmed, with the offset of it: the server may not have heard that yet.
         self._done: dict[int, int] = {}
+        self._most = codec.MAX_TEXT  # bytes of a message, until the server has told its own bound
 
     @property
     def peer(self) -> Peer | None:
@@ -86,7 +89,9 @@ class Line:
         """Starts a program, at once or when the session can be reached again. Raises Refused."""
         async with self._starting:
             if self.failed is not None:
-                raise self.failed
+                raise self.failed.again()
+            # Before it is sent: the server ends the connection with which more comes, of all programs.
+            self._checked(channel.start(), self._most)
             self.channels[channel.number] = channel
             if self._peer is not None:
                 with contextlib.suppress(ConnectionError, aiohttp.ClientError):
@@ -116,7 +121,7 @@ class Line:
         finally:
             self.failed = why
             for channel in self.channels.values():
-                channel.fail(why)
+                channel.fail(why.again())
 
     async def _keep_connected(self, over: Callable[[], bool]) -> None:
         """Connects repeatedly until `over()` is true. Raises Refused after RECONNECT_SECONDS without the
@@ -164,9 +169,9 @@ class Line:
             return await self._use(peer, over)
         except Unexpected:
             self._check_end(peer)
-            # Too large (RFC 6455, section 7.4.1): it would be again.
-            if peer.close_code == 1009:
-                raise Refused("what was sent is more than the server takes in a message") from None
+            # Too large (RFC 6455, section 7.4.1): it would be again. A proxy's bound may be lower.
+            if peer.close_code == 1009 and not self._dropped():
+                raise Refused(TOO_MUCH) from None
             return False
         except (ConnectionError, aiohttp.ClientError):
             return False
@@ -183,6 +188,7 @@ class Line:
         if self.place is None:
             # The nonce makes it safe to repeat: the server returns the session that it has opened for it.
             wanted = m.Open(self._language, self._client, nonce=self._nonce, **self._fields)
+            self._checked(wanted, codec.MAX_FIRST_TEXT)
             await peer.send(wanted)
             await peer.wait(lambda: self._admitted(peer), ADMITTED_SECONDS, "session")
         else:
@@ -204,6 +210,8 @@ class Line:
                 await peer.send(m.Ack(number, end, exit=True))
         if self._known and not views.keys() & self.channels.keys():
             raise Refused("nothing runs in this session that this command could show")
+        if peer.hello is not None:  # it comes first
+            self._most = peer.hello.limits.get("text_bytes", self._most)
         async with self._starting:
             for channel in list(self.channels.values()):
                 view = views.get(channel.number)
@@ -218,13 +226,36 @@ class Line:
         return True
 
     async def _start(self, peer: Peer, channel: ProgramChannel) -> None:
-        """Uploads what the program needs, and sends the message that starts it. Raises errors of the
-        connection."""
+        """Uploads what the program needs, and sends the message that starts it; one that is too large fails
+        its channel alone. Raises errors of the connection."""
+        message = channel.start()
+        try:
+            self._checked(message, self._most)
+        except Refused as error:
+            channel.fail(error)
+            return
         if self._bring is not None and self.place is not None:
             await self._bring(self.place)
         peer.channels[channel.number] = channel.received
-        await peer.send(channel.start())
+        await peer.send(message)
         await channel.reached(peer, None)
+
+    def _checked(self, message: m.ClientMessage, most: int) -> None:
+        """Raises Refused for a message that is longer than `most` bytes, or that cannot be sent at all."""
+        try:
+            size = len(codec.encode_client(message).encode())
+        except ValueError as error:
+            raise Refused(f"it cannot be sent: {error}") from None
+        if size > most:
+            raise Refused(f"{TOO_MUCH}: {size} bytes, of at most {most}")
+
+    def _dropped(self) -> bool:
+        """Fails the programs that were begun and of which the server has said nothing, after it has refused a
+        message as too large. Returns whether there was one."""
+        unheard = [one for one in self.channels.values() if not (one.over or one.heard)]
+        for channel in unheard:
+            channel.fail(Refused(TOO_MUCH))
+        return bool(unheard)
 
     def _on_output(self, frame: OutputFrame) -> None:
         """Passes output on to its channel; that of a finished program is dropped."""

@@ -16,6 +16,10 @@ class Refused(Exception):
         super().__init__(message)
         self.retryable = retryable
 
+    def again(self) -> Refused:
+        """A new exception of the same: one that is raised repeatedly gathers the places of all of them."""
+        return Refused(str(self), retryable=self.retryable)
+
 
 def is_text(word: str) -> bool:
     """Whether a word of the command line, or a file's name, is UTF-8: other bytes cannot be sent."""
