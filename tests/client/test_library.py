@@ -209,6 +209,28 @@ def test_a_session_begins_with_more_files_than_its_first_message_takes(
         assert found == {path: len(content) for path, content in files.items()}
 
 
+def test_bytes_are_sent_as_bytes(server: Server):
+    """They came as the text of their base64."""
+    no_text = b"\xff\x00\n"
+    with blocking.Client(server.url) as client:
+        echo = "import sys\nsys.stdout.buffer.write(sys.stdin.buffer.read())"
+        assert client.run("python", echo, stdin=b"x").stdout == "x"
+        assert client.run("python", echo.encode(), stdin=bytearray(no_text)).stdout_base64 == no_text
+        latin = b"# coding: latin-1\nprint(ascii('\xe4'))"
+        for entry in (None, "own.py"):
+            assert client.run("python", latin, entry=entry).stdout == "'\\xe4'\n"
+        cat = "print(open('data', 'rb').read())"
+        ran = client.run("python", files={"main.py": cat.encode(), "data": no_text}, entry="main.py")
+        assert ran.stdout == f"{no_text!r}\n"
+        program = client.start("python", latin, entry="main.py")
+        assert [output.data for output in program] == [b"'\\xe4'\n"]
+        cases = [{"stdin": no_text, "expected": no_text}, {"stdin": b"a", "expected": "a"}]
+        for source in (echo, echo.encode(), b"# coding: latin-1\n# \xe4\n" + echo.encode()):
+            assert client.batch({"language": "python", "source": source, "cases": cases})["passed"] == 2
+        with pytest.raises(Refused, match="args is to be text"):
+            client.run("python", echo, args=[b"x"])
+
+
 EXPIRES, ISOLATION = m.Expiry(None, 1000), m.Isolation("runc", "none")
 
 

@@ -4,13 +4,14 @@ server."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import aiohttp
 
 from coderunner.client.line import RECONNECT_SECONDS
 from coderunner.client.peer import Unexpected, random_id
+from coderunner.client.plain import Bytes, is_utf8, plain
 from coderunner.client.refused import NOT_READY, STARTING_SECONDS, Refused, refusal
 from coderunner.client.visit import Visit
 from coderunner.schema.answers import Languages, LanguageView
@@ -29,6 +30,20 @@ async def languages_of(visit: Visit) -> Sequence[LanguageView]:
         except Unexpected:
             raise refusal(visit.place, *await visit.get("api/languages")) from None
         await asyncio.sleep(0.5)
+
+
+async def request(visit: Visit, document: Mapping[str, Any]) -> dict[str, Any]:
+    """A request for a run or a batch as it is sent: with its bytes in base64. A source that is not UTF-8 is
+    sent as a file. Raises Refused."""
+    source = document.get("source")
+    if isinstance(source, Bytes) and not is_utf8(bytes(source)):
+        named = document.get("entry")
+        if named is None:
+            rows = {one.name: one.entry for one in await languages_of(visit)}
+            named = rows.get(str(document.get("language")), "main")  # the server refuses an unknown language
+        document = {**document, "source": None, "files": [{"path": named, "content": source}]}
+    sent: dict[str, Any] = plain(document)
+    return sent
 
 
 async def asked(visit: Visit, path: str, document: dict[str, Any]) -> tuple[int, str]:

@@ -180,11 +180,11 @@ class Client:
         """As of `library.Client`."""
         return self._call(self._client.languages())
 
-    def run(self, language: str, source: str | None = None, **fields: Any) -> RunAnswer:
+    def run(self, language: str, source: str | bytes | None = None, **fields: Any) -> RunAnswer:
         """As of `library.Client`."""
         return self._call(self._client.run(language, source, **fields))
 
-    def start(self, language: str, source: str | None = None, **fields: Any) -> Program:
+    def start(self, language: str, source: str | bytes | None = None, **fields: Any) -> Program:
         """As of `library.Client`."""
         return Program(self._client.start(language, source, **fields), self._call)
 

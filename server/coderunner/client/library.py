@@ -15,7 +15,7 @@ from typing import Any, Self
 import msgspec
 
 from coderunner.client import grading
-from coderunner.client.asking import asked, languages_of
+from coderunner.client.asking import asked, languages_of, request
 from coderunner.client.copying import OPEN_BYTES, bring_files, divided
 from coderunner.client.line import Place
 from coderunner.client.live import CHANNEL, Live
@@ -59,20 +59,22 @@ class Client:
         return await languages_of(self._visit)
 
     async def run(
-        self, language: str, source: str | None = None, *, files: Files | None = None, **fields: Any
+        self, language: str, source: str | bytes | None = None, *, files: Files | None = None, **fields: Any
     ) -> RunAnswer:
         """Runs a program to its end, and returns all that came of it (`POST /api/run`).
 
         `source`: its only file; or `files`. `fields`: others of the request, as `stdin`, `args`, `env`,
-        `limits`, `entry`. It is run once, also if the connection is lost meanwhile.
+        `limits`, `entry`; bytes are sent as they are. It is run
+        once, also if the connection is lost meanwhile.
         """
         document: dict[str, Any] = {"language": language, **fields}
         if source is not None:
             document["source"] = source
         if files is not None:
             rows = messages_of(files)
-            document["files"] = [{"path": one.path, "content_base64": one.content} for one in rows]
-        status, text = await asked(self._visit, "api/run", msgspec.to_builtins(document))
+            document["files"] = [{"path": one.path, "content": one.content} for one in rows]
+        document = await request(self._visit, document)
+        status, text = await asked(self._visit, "api/run", document)
         if status != 200:
             raise refusal(self._visit.place, status, text)
         return msgspec.json.decode(text, type=RunAnswer)
@@ -80,7 +82,7 @@ class Client:
     def start(
         self,
         language: str,
-        source: str | None = None,
+        source: str | bytes | None = None,
         *,
         files: Files | None = None,
         entry: str | None = None,
@@ -152,6 +154,7 @@ class Client:
     ) -> dict[str, Any]:
         """Judges a program by many inputs (`POST /api/batch`), and returns the answer.
 
-        `document`: the request. `told`: is called with each verdict as it comes, once.
+        `document`: the request; bytes in it are sent as they are. `told`: is called with each verdict as it
+        comes, once.
         """
-        return await grading.grade(self._visit, document, told)
+        return await grading.grade(self._visit, await request(self._visit, document), told)

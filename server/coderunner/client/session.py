@@ -250,4 +250,4 @@ def messages_of(files: Files) -> tuple[m.File, ...]:
 
 def content_of(content: str | bytes) -> bytes:
     """The bytes of a file's content; text as UTF-8."""
-    return content.encode() if isinstance(content, str) else content
+    return content.encode() if isinstance(content, str) else bytes(content)
