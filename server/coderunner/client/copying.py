@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 from urllib.parse import quote
 
+from coderunner.client.patience import Away
 from coderunner.client.refused import Refused, check_names
 from coderunner.client.rest import Answer, Rest
 from coderunner.schema import messages as m
@@ -115,11 +116,9 @@ def _write(place: Path, data: bytes) -> None:
 
 
 def _checked(answer: Answer, name: str) -> Answer:
-    """Returns an answer that is no refusal. Raises Refused with `name` and the server's reason."""
+    """Returns an answer that is no refusal. Raises Refused with `name` and the server's reason, and Away."""
+    if not answer.own:
+        raise Away(name, answer.status)
     if answer.status < 400:
         return answer
-    try:
-        told = str(json.loads(answer.body)["detail"])
-    except (ValueError, KeyError, TypeError):
-        told = f"the server answers {answer.status}"
-    raise Refused(f"{name}: {told}")
+    raise Refused(f"{name}: {answer.document['detail']}")

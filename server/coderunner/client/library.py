@@ -19,6 +19,7 @@ from coderunner.client.asking import asked, languages_of, request
 from coderunner.client.copying import OPEN_BYTES, bring_files, divided
 from coderunner.client.line import Place
 from coderunner.client.live import CHANNEL, Live
+from coderunner.client.patience import Away
 from coderunner.client.program import Output as Output
 from coderunner.client.program import Program
 from coderunner.client.refused import Refused, refusal
@@ -77,7 +78,10 @@ class Client:
         status, text = await asked(self._visit, "api/run", document)
         if status != 200:
             raise refusal(self._visit.place, status, text)
-        return msgspec.json.decode(text, type=RunAnswer)
+        try:
+            return msgspec.json.decode(text, type=RunAnswer)
+        except msgspec.DecodeError:
+            raise Away(self._visit.place, status).refused from None
 
     def start(
         self,

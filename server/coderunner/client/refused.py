@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 
-STARTING_SECONDS = 10.0  # a server that has just started looks for its languages' images; all took 1 s
 NOT_READY = "language_not_ready"
 
 

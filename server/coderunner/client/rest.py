@@ -14,6 +14,7 @@ import aiohttp
 from yarl import URL
 
 from coderunner.client.line import Place
+from coderunner.client.patience import is_own
 from coderunner.schema import messages as m
 
 SECONDS = 30.0
@@ -32,6 +33,14 @@ class Answer:
     def document(self) -> Any:
         """The body as JSON. Raises ValueError."""
         return json.loads(self.body)
+
+    @property
+    def own(self) -> bool:
+        """Whether it is a CodeRunner's, and not a proxy's or portal's: that of a file is no page."""
+        kind = str(self.headers.get("Content-Type", "")).partition(";")[0]
+        if self.status < 300:
+            return kind in ("application/json", "application/octet-stream")
+        return is_own(self.status, self.body.decode(errors="replace"))
 
     @property
     def error(self) -> str:

@@ -14,7 +14,8 @@ import msgspec
 
 from coderunner.client.channel import Piece, ProgramChannel
 from coderunner.client.copying import divided
-from coderunner.client.line import RECONNECT_SECONDS, Line, Place
+from coderunner.client.line import Line, Place
+from coderunner.client.patience import PAUSE, RECONNECT_SECONDS
 from coderunner.client.program import Program
 from coderunner.client.refused import Refused, refusal
 from coderunner.client.rest import Answer, Rest
@@ -26,7 +27,6 @@ Files = Mapping[str, str | bytes]
 """Paths of files, with their contents."""
 
 CLOSE_SECONDS = 15.0  # for which a server that is away is asked to end a session
-PAUSE = 0.5  # seconds between two attempts
 
 
 class Group(NamedTuple):
@@ -67,11 +67,11 @@ class Workspace:
         while True:
             try:
                 answer = await self._rest(method, path, body)
-                if answer.status < 300:
+                if answer.status < 300 and answer.own:
                     return answer
                 why = refusal(self._place, answer.status, answer.body.decode(errors="replace"))
                 # 503: also of a server that has restarted, and has not found the container yet.
-                if not (answer.status in (502, 503, 504) and why.retryable):
+                if answer.own and not (answer.status in (429, 502, 503, 504) and why.retryable):
                     raise why
             except (aiohttp.ClientError, OSError, TimeoutError) as error:
                 told = str(error) or type(error).__name__
