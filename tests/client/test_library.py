@@ -9,6 +9,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -209,6 +210,118 @@ def test_a_session_begins_with_more_files_than_its_first_message_takes(
         assert found == {path: len(content) for path, content in files.items()}
 
 
+@pytest.mark.parametrize(
+    ("url", "key", "said"),
+    [
+        ("", "", "is to begin with http"),
+        ("nowhere", "", "is to begin with http"),
+        ("127.0.0.1:3977", "", "is to begin with http"),
+        ("ftp://x", "", "is to begin with http"),
+        ("http://127.0.0.1:99999", "", "cannot be a server's address: Port out of range"),
+        ("http://[::1", "", "cannot be a server's address"),
+        ("http://me:hidden@127.0.0.1/", "", "no user and password"),
+        ("http://127.0.0.1/", "x\ny", "no key has"),
+    ],
+)
+@pytest.mark.parametrize("kind", [Client, blocking.Client])
+def test_addresses_and_keys_that_are_none(
+    kind: type[Client] | type[blocking.Client], url: str, key: str, said: str
+):
+    with pytest.raises(Refused, match=said) as refused:
+        kind(url, key)
+    assert not refused.value.retryable
+    assert "hidden" not in str(refused.value)
+
+
+NO_TEXT = "\udcff"
+HUGE = {"wall_ms": 1 << 70}
+OUTSIDE: dict[str, Callable[[blocking.Client], object]] = {
+    "arguments": lambda client: client.run("python", "1", args=[NO_TEXT]),
+    "source": lambda client: client.run("python", NO_TEXT),
+    "entry": lambda client: client.run("python", "1", entry=NO_TEXT),
+    "language": lambda client: client.run(NO_TEXT, "1"),
+    "environment": lambda client: client.run("python", "1", env={NO_TEXT: "x"}),
+    "files": lambda client: client.run("python", files={NO_TEXT: "x"}),
+    "limits": lambda client: client.run("python", "1", limits=HUGE),
+    "what JSON has not": lambda client: client.run("python", "1", stdin=object()),
+    "start's arguments": lambda client: list(client.start("python", "1", entry="main.py", args=[NO_TEXT])),
+    "start's source": lambda client: list(client.start("python", NO_TEXT, entry="main.py")),
+    "start's entry": lambda client: list(client.start("python", "1", entry=NO_TEXT)),
+    "open's language": lambda client: client.open(NO_TEXT),
+    "open's files": lambda client: client.open("python", files={NO_TEXT: "x"}),
+    "open's member": lambda client: client.open("python", member=NO_TEXT),
+    "open's limits": lambda client: client.open("python", limits={"memory_bytes": 1 << 70}),
+    "batch": lambda client: client.batch({"language": "python", "source": NO_TEXT, "cases": [{}]}),
+}
+INSIDE: dict[str, Callable[[blocking.Session], object]] = {
+    "arguments": lambda session: session.run("main.py", args=[NO_TEXT]),
+    "environment": lambda session: session.run("main.py", env={"A": NO_TEXT}),
+    "limits": lambda session: session.run("main.py", limits=HUGE),
+    "files": lambda session: session.run("main.py", files={"a": NO_TEXT}),
+    "a path to read": lambda session: session.files.get(NO_TEXT),
+    "a path to write": lambda session: session.files.put(NO_TEXT, b""),
+    "content": lambda session: session.files.put("a", NO_TEXT),
+}
+
+
+def test_what_cannot_be_sent_is_refused_in_a_sentence(server: Server):
+    """It was a UnicodeEncodeError, a ValueError or an OverflowError."""
+    with blocking.Client(server.url) as client:
+        for what, call in OUTSIDE.items():
+            with pytest.raises(Refused) as refused:
+                call(client)
+            assert not refused.value.retryable, what
+        with client.open("python") as session:
+            for what, inner in INSIDE.items():
+                with pytest.raises(Refused) as refused:
+                    inner(session)
+                assert not refused.value.retryable, what
+            program = session.run("x.py", files={"x.py": "print(input())"})
+            with pytest.raises(Refused, match="not UTF-8"):
+                program.write(NO_TEXT)
+            program.write("fine\n")
+            assert [output.data for output in program] == [b"fine\n"]
+            with pytest.raises(Refused, match="has ended, and takes no input"):
+                program.write("late")
+
+
+def test_a_client_outside_of_its_block_says_so():
+    """It waited without end, or failed with an AssertionError or RuntimeError."""
+    one = blocking.Client("http://127.0.0.1:9/")
+    for call in OUTSIDE.values():
+        with pytest.raises(Refused):
+            call(one)
+    with pytest.raises(Refused, match="not open"):
+        one.languages()
+    with one:
+        pass
+    with pytest.raises(Refused, match="not open"):
+        one.languages()
+    with pytest.raises(Refused, match="another one"), one:
+        raise AssertionError
+
+
+async def test_an_async_client_outside_of_its_block_says_so():
+    one = Client("http://127.0.0.1:9/")
+
+    async def all_refused() -> None:
+        with pytest.raises(Refused, match="not open"):
+            await one.languages()
+        with pytest.raises(Refused, match="not open"):
+            await one.run("python", "1")
+        with pytest.raises(Refused, match="not open"):
+            await one.open("python")
+        with pytest.raises(Refused, match="not open"):
+            await one.batch({"language": "python", "source": "1", "cases": [{}]})
+        with pytest.raises(Refused, match="not open"):
+            _ = [output async for output in one.start("python", "1", entry="main.py")]
+
+    await all_refused()
+    async with one:
+        pass
+    await all_refused()
+
+
 def test_bytes_are_sent_as_bytes(server: Server):
     """They came as the text of their base64."""
     no_text = b"\xff\x00\n"
@@ -287,8 +400,6 @@ async def test_a_bound_below_the_servers_ends_what_was_sent_alone():
 @pytest.mark.long
 def test_what_is_wrong_is_refused_in_a_sentence(server: Server):
     with blocking.Client("http://127.0.0.1:9/") as client, pytest.raises(Refused, match="no server answers"):
-        client.languages()
-    with blocking.Client("nowhere") as client, pytest.raises(Refused, match="no server answers"):
         client.languages()
     with blocking.Client(server.url) as client:
         with pytest.raises(Refused, match="NUL"):

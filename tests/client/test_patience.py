@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import signal
+import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,6 +25,7 @@ from coderunner.client.refused import Refused
 from coderunner.core.codec import encode_server
 from coderunner.schema import messages as m
 from coderunner.schema.answers import FileLimits, Languages
+from tests.client.test_remote import COMMAND, environment
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 NO_LANGUAGES = Languages((), FileLimits(1))
@@ -226,6 +229,47 @@ async def test_a_silent_connection_is_not_waited_for(monkeypatch: pytest.MonkeyP
         silent.set()
     assert len(keys) >= (4 if there else 2)
     assert len(set(keys)) == 1
+
+
+DRAINS = {"detail": "it takes no new sessions", "code": "draining", "retryable": True}
+
+
+async def test_a_batch_says_why_it_waits(tmp_path: Path):
+    """It waited without a word, and said of a batch that had not begun that it was cancelled."""
+    (tmp_path / "batch.json").write_text('{"language": "python", "source": "1", "cases": []}')
+    drains = True
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        nonlocal drains
+        if request.method == "GET":
+            return web.json_response({"id": "b", "passed": 0, "counts": {}})
+        if drains:
+            return web.json_response(DRAINS, status=503)
+        stream = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await stream.prepare(request)
+        await stream.write(b'event: done\nid: 1\ndata: {"id": "b"}\n\n')
+        return stream
+
+    async with answering(answer) as url:
+        for number in (signal.SIGINT, None):
+            drains = True
+            command = await asyncio.create_subprocess_exec(
+                *COMMAND, "batch", "batch.json", stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                env=environment(url), cwd=tmp_path,
+            )  # fmt: skip
+            assert command.stderr is not None
+            line = await asyncio.wait_for(command.stderr.readline(), 30)
+            assert line == b"coderunner: it takes no new sessions\n"
+            if number is not None:
+                command.send_signal(number)
+            drains = number is not None
+            told, said = await asyncio.wait_for(command.communicate(), 30)
+            if number is not None:
+                assert command.returncode == 128 + number
+                assert said == b"coderunner: ended before the batch began\n"
+            else:
+                assert (command.returncode, said) == (0, b"")
+                assert told.startswith(b"0 of 0 passed")
 
 
 async def test_no_page_is_taken_for_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):

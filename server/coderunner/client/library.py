@@ -17,6 +17,7 @@ import msgspec
 from coderunner.client import grading
 from coderunner.client.asking import asked, languages_of, request
 from coderunner.client.copying import OPEN_BYTES, bring_files, divided
+from coderunner.client.credential import unusable
 from coderunner.client.line import Place
 from coderunner.client.live import CHANNEL, Live
 from coderunner.client.patience import Away
@@ -34,10 +35,13 @@ class Client:
     """A server, as an async context manager; at its end the sessions of its programs are ended.
 
     `url`: the server's address, or `unix:` and the path of its socket. `key`: an API key or a token, "" for
-    none. All methods raise Refused with the server's reason, whose `retryable` says whether to try again.
+    none; Refused is raised for what cannot be one. All methods raise Refused with the server's reason, whose
+    `retryable` says whether to try again, and outside of the client's block.
     """
 
     def __init__(self, url: str, key: str = "") -> None:
+        if problem := unusable(url, key):
+            raise Refused(problem)
         self._visit = Visit(url, key)
         self._sessions: set[Session] = set()
         self._following: set[asyncio.Task[None]] = set()  # of programs that were begun

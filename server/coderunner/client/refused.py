@@ -20,6 +20,13 @@ class Refused(Exception):
         return Refused(str(self), retryable=self.retryable)
 
 
+def checked(word: str, what: str) -> str:
+    """Returns a text that can be sent. `what`: what it is. Raises Refused for one that is not UTF-8."""
+    if not is_text(word):
+        raise Refused(f"{what} {word[:80]!r} cannot be sent: it is not UTF-8")
+    return word
+
+
 def is_text(word: str) -> bool:
     """Whether a word of the command line, or a file's name, is UTF-8: other bytes cannot be sent."""
     try:

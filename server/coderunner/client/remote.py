@@ -69,6 +69,12 @@ def main(arguments: argparse.Namespace, url: str) -> int:
         return 128 + signal.SIGTERM
 
 
+def refuse(why: str, code: int) -> int:
+    """Says why a command is not done, and returns its exit code."""
+    _say(why)
+    return code
+
+
 def _say(text: str, *, before: str = "", after: str = "") -> None:
     """Prints a line on standard error. `before`, `after`: around it, for a terminal in raw mode."""
     # What a server or a session's files are called may move the terminal, or set its title.

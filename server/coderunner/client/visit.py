@@ -15,6 +15,7 @@ import msgspec
 
 from coderunner.client.patience import is_own
 from coderunner.client.peer import Peer, Unexpected
+from coderunner.client.refused import Refused
 from coderunner.schema import messages as m
 from coderunner.schema.answers import QueueStatistics
 from coderunner.schema.forms import UNIX
@@ -23,6 +24,7 @@ PROTOCOL = "coderunner.v1"
 T = TypeVar("T")
 SILENCE = 60.0  # seconds; a stream of events has a comment every ten
 ANSWER_SECONDS = 30.0  # for an answer that is there at once, and for a WebSocket
+NOT_OPEN = "this client is not open: use it within its `with` or `async with` block"
 EVENTS = "text/event-stream"
 LONGEST_EVENT = 8 * 1024 * 1024  # bytes
 
@@ -74,8 +76,9 @@ class Visit:
 
     @property
     def http(self) -> aiohttp.ClientSession:
-        """The session of all requests."""
-        assert self._http is not None
+        """The session of all requests. Raises Refused before the block of this visit, and after it."""
+        if self._http is None or self._http.closed:
+            raise Refused(NOT_OPEN)
         return self._http
 
     @property
@@ -86,13 +89,12 @@ class Visit:
     async def connected(self, path: str = "ws", *, client: str | None = None, **fields: Any) -> Peer:
         """Opens a WebSocket, which the caller has to close. `path`: on the server. `client`: the client's id.
         `fields`: others of aiohttp's `ws_connect`. Raises aiohttp's errors, TimeoutError."""
-        assert self._http is not None
         headers = {**self.headers, **fields.pop("headers", {})}
         fields.setdefault("protocols", (PROTOCOL,))
         # autoclose=False: `Peer` notes the close code before it answers the close frame.
         # max_msg_size 0: the server's own limits hold, and a frame of output may be large.
         async with asyncio.timeout(ANSWER_SECONDS * self.slowness):
-            socket = await self._http.ws_connect(
+            socket = await self.http.ws_connect(
                 self.url + path, headers=headers, max_msg_size=0, autoclose=False, **fields
             )
         self.reached = True
@@ -182,9 +184,8 @@ class Visit:
 
     async def get(self, path: str) -> tuple[int, str]:
         """Sends a GET request; returns (status, body). Raises aiohttp's errors, TimeoutError."""
-        assert self._http is not None
         timeout = aiohttp.ClientTimeout(total=ANSWER_SECONDS * self.slowness)
-        async with self._http.get(self.url + path, headers=self.headers, timeout=timeout) as answer:
+        async with self.http.get(self.url + path, headers=self.headers, timeout=timeout) as answer:
             return self._read(answer.status, await answer.text(errors="replace"))
 
     def _read(self, status: int, text: str) -> tuple[int, str]:
@@ -200,15 +201,13 @@ class Visit:
 
     async def delete(self, path: str) -> int:
         """Sends a DELETE request; returns the status."""
-        assert self._http is not None
-        async with self._http.delete(self.url + path, headers=self.headers) as answer:
+        async with self.http.delete(self.url + path, headers=self.headers) as answer:
             return answer.status
 
     async def post(self, path: str, document: Any, headers: dict[str, str]) -> tuple[int, str]:
         """(status, body) of a request whose answer may take as long as a program runs. Raises aiohttp's
         errors, and TimeoutError after SILENCE: the program runs, or no server is there any more."""
-        assert self._http is not None
-        asked = self._http.post(
+        asked = self.http.post(
             self.url + path,
             json=document,
             headers={**self.headers, **headers},
@@ -223,8 +222,7 @@ class Visit:
     ) -> AsyncIterator[tuple[str, str, dict[str, Any]]]:
         """Yields the events (name, id, data) of a request. Raises Answered for any other answer, and
         aiohttp's errors."""
-        assert self._http is not None
-        asked = self._http.post(
+        asked = self.http.post(
             self.url + path,
             json=document,
             headers={**self.headers, **headers},
