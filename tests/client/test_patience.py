@@ -272,7 +272,7 @@ async def test_a_batch_says_why_it_waits(tmp_path: Path):
                 assert told.startswith(b"0 of 0 passed")
 
 
-async def test_no_page_is_taken_for_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+async def test_no_page_is_taken_for_a_file(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(patience, "PAUSE", 0.01)
     answers = [other(200), other(404), web.Response(body=b"data", content_type="application/octet-stream")]
 
@@ -284,8 +284,27 @@ async def test_no_page_is_taken_for_a_file(monkeypatch: pytest.MonkeyPatch, tmp_
 
     async with answering(answer) as url, visit.Visit(url) as one:
         assert await Workspace(one, Place("s" * 24, "t" * 32)).get("a.txt") == b"data"
-    answers = [other(200)]
+
+
+async def test_files_are_copied_when_the_server_is_back(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
+    """A page was taken for the file."""
+    monkeypatch.setattr(patience, "PAUSE", 0.01)
+    row = {"path": "a.txt", "folder": False}
+    file = web.Response(body=b"data", content_type="application/octet-stream")
+    answers = [
+        other(502), other(200), web.json_response({"files": [row], "complete": True}), other(200), other(401),
+        file,
+    ]  # fmt: skip
+
+    async def answer(_: web.Request) -> web.Response:
+        return answers.pop(0)
+
     async with answering(answer) as url:
         words = ["cp", "--url", url, "--token", "t" * 32, "abc:a.txt", str(tmp_path / "a.txt")]
-        assert await asyncio.to_thread(cli.main, words) == 255
-    assert not (tmp_path / "a.txt").exists()
+        assert await asyncio.to_thread(cli.main, words) == 0
+    assert (tmp_path / "a.txt").read_bytes() == b"data"
+    monkeypatch.setattr(patience, "FIRST_SECONDS", 0.1)
+    assert await asyncio.to_thread(cli.main, [*words[:2], "http://127.0.0.1:9/", *words[3:]]) == 75
+    assert "no server answers" in capfd.readouterr().err

@@ -20,7 +20,7 @@ from coderunner.client.credential import readable
 from coderunner.client.kept import Kept, Login
 from coderunner.client.line import Place
 from coderunner.client.refused import Refused, printable, refusal
-from coderunner.client.rest import Rest
+from coderunner.client.rest import PatientRest
 from coderunner.client.visit import Visit
 
 PASSED, NOT_PASSED = 0, 1
@@ -49,7 +49,7 @@ async def copy(visit: Visit, arguments: argparse.Namespace) -> int:
     """`cp`: copies files from or to a session. Exactly one of the two places is in it, as `SESSION:PATH`.
     Raises Refused, OSError."""
     kept: Kept = arguments.kept
-    rest = Rest(visit.url, Place(kept.session, kept.token), visit.http)
+    rest = PatientRest(visit, visit.url, Place(kept.session, kept.token), visit.http)
     with progress(None, " files", shown=os.isatty(2)) as step:
         if arguments.up:
             await copying.upload(rest, Path(arguments.source), arguments.inner, lambda _: step())

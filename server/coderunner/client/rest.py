@@ -14,7 +14,7 @@ import aiohttp
 from yarl import URL
 
 from coderunner.client.line import Place
-from coderunner.client.patience import is_own
+from coderunner.client.patience import Away, Patience, Visited, is_own
 from coderunner.schema import messages as m
 
 SECONDS = 30.0
@@ -116,3 +116,26 @@ class Rest:
     async def paths(self) -> list[str]:
         """The paths of the session's files. Raises as `ask`."""
         return [one["path"] for one in (await self("GET", "/files")).document["files"]]
+
+
+class PatientRest(Rest):
+    """Requests that may be repeated, which is done as `Patience` has it. `visit`: to the server."""
+
+    def __init__(self, visit: Visited, url: str, place: Place, http: aiohttp.ClientSession) -> None:
+        super().__init__(url, place, http)
+        self._visit = visit
+
+    async def ask(self, method: str, path: str, body: Any = None, **headers: str) -> Answer:
+        """As of `Rest`. Raises Refused in place of errors."""
+        patience = Patience(self._visit)
+        while True:
+            error: Exception
+            try:
+                answer = await super().ask(method, path, body, **headers)
+                if answer.own:
+                    self._visit.reached = True
+                    return answer
+                error = Away(self._visit.place, answer.status)
+            except (aiohttp.ClientError, OSError, TimeoutError) as failure:
+                error = failure
+            await patience.wait(error)
