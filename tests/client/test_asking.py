@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from coderunner import app
-from coderunner.client import asking, grading, visit
+from coderunner.client import asking, grading, patience, visit
 from coderunner.client.library import Client
 from coderunner.client.refused import Refused
 from coderunner.fleet.catalog import BUILDING, Readiness
@@ -46,7 +46,7 @@ class Visit:
 @pytest.fixture
 def impatient(monkeypatch):
     """Less than the pause between two requests: the second one is the last."""
-    monkeypatch.setattr(asking, "RECONNECT_SECONDS", 0.4)
+    monkeypatch.setattr(patience, "RECONNECT_SECONDS", 0.4)
 
 
 async def test_it_is_asked_again_by_the_same_key():
@@ -138,24 +138,33 @@ async def test_a_first_call_waits_for_a_server_that_restarts(monkeypatch, error:
             raise error
         raise Refused("it answers")
 
-    for what in ("document", "connected"):
+    for what in ("get", "connected"):
         tried.clear()
         async with Client("http://127.0.0.1:9/") as client:
             monkeypatch.setattr(visit.Visit, what, asked_for)
             with pytest.raises(Refused, match="it answers" if times > 1 else "no server answers"):
-                if what == "document":
+                if what == "get":
                     await client.languages()
                 else:
                     await client.open("bash")
         assert len(tried) == times
 
 
-async def test_a_server_that_never_comes_is_given_up(monkeypatch):
-    clock = [0.0]
-    monkeypatch.setattr(visit.time, "monotonic", lambda: clock[0])
-    nobody = visit.Visit("http://127.0.0.1:9/")
-    answers = []
-    for now in (0.0, 1.0, 2.0, 3.5):
-        clock[0] = now
-        answers.append(nobody.may_come(REFUSED))
-    assert answers == [True, True, True, False]
+@pytest.mark.parametrize("other", [(200, "<html>"), (429, ""), (401, "no"), (404, "no page"), (204, "")])
+async def test_what_is_no_coderunner_is_waited_out_as_a_proxy(other: tuple[int, str]):
+    visit = Visit(other, (200, "{}"))
+    assert await asking.asked(visit, "api/run", {}) == (200, "{}")
+    assert len(set(visit.keys)) == 1
+
+
+async def test_many_who_come_back_at_one_time_are_not_given_up():
+    limited = (429, '{"code": "rate_limited", "detail": "too many requests"}')
+    assert await asking.asked(Visit(limited), "api/run", {}) == limited
+    assert await asking.asked(Visit(OSError("gone"), limited, (200, "{}")), "api/run", {}) == (200, "{}")
+
+
+async def test_it_says_once_more_why_it_waits():
+    said: list[str] = []
+    drains = (503, '{"code": "draining", "detail": "it takes no new sessions", "retryable": true}')
+    await asking.asked(Visit(drains, OSError("gone"), (200, "{}")), "api/run", {}, said.append)
+    assert said == ["it takes no new sessions", patience.LOST]

@@ -21,7 +21,9 @@ class Hostile:
     async def __call__(self, method: str, path: str = "", body: object = None) -> Answer:
         rows = [{"path": one, "folder": False} for one in self._paths]
         listed = json.dumps({"files": rows, "complete": True}).encode()
-        return Answer(200, {}, listed if path == "/files" else b"content")
+        if path == "/files":
+            return Answer(200, {"Content-Type": "application/json"}, listed)
+        return Answer(200, {"Content-Type": "application/octet-stream"}, b"content")
 
 
 @pytest.mark.parametrize("path", ["made/../mine", "made/../../mine", "made/a/../../mine", "made/a\0b"])

@@ -87,7 +87,7 @@ def test_an_answer_as_json(server: Server, tmp_path: Path):
     [
         ("nonsense", "is to begin with http"),
         ("http://me:sEcret@127.0.0.1/", "no user and password"),
-        ("http://me:sEcret@[::1", "is none"),
+        ("http://me:sEcret@[::1", "cannot be a server's address"),
         ("http://127.0.0.1:99999", "Port out of range"),
         ("http://a.example/\udcff", "not UTF-8"),
     ],

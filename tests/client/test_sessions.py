@@ -188,6 +188,23 @@ def test_a_batch_as_json_and_what_is_none(server: Server, tmp_path: Path):
         assert said in done.stderr.decode()
 
 
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("attach", "nope"), 255, "there is no session nope"),
+        (("watch", "nope"), 255, "there is no session nope"),
+        (("cp", "nope:x", "."), 255, "there is no session nope"),
+        (("cp", "a", "b"), 2, "one of the two is to be in a session"),
+        (("cp", "a:b", "c:d"), 2, "one of the two is to be in a session"),
+    ],
+)
+def test_a_session_that_is_none(
+    words: tuple[str, ...], code: int, said: str, capfd: pytest.CaptureFixture[str]
+):
+    assert cli.main(list(words)) == code
+    assert said in capfd.readouterr().err
+
+
 def test_the_server_that_was_chosen(server: Server, tmp_path: Path):
     done = run("", "login", server.url, cwd=tmp_path, stdin=b"\n")
     assert done.returncode == 0, done.stderr

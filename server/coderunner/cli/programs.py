@@ -11,6 +11,10 @@ from coderunner.errors import CodeRunnerError
 from coderunner.schema.forms import UNIX
 
 
+class WrongWords(CodeRunnerError):
+    """The words of a command contradict each other."""
+
+
 def remote(arguments: argparse.Namespace) -> int:
     """`run`, `shell`, `attach`, `watch`, `cp`, `batch`, `login`. Returns the exit code."""
     from coderunner.client import remote as client
@@ -19,8 +23,13 @@ def remote(arguments: argparse.Namespace) -> int:
     if arguments.command == "login" and arguments.forget:
         store.log_out()
         return 0
-    arguments.kept = _kept(arguments, store)
-    choose(arguments, store if arguments.command != "login" else None)
+    try:
+        arguments.kept = _kept(arguments, store)
+        choose(arguments, store if arguments.command != "login" else None)
+    except WrongWords as error:
+        return client.refuse(error.message, client.WRONG_USE)
+    except CodeRunnerError as error:
+        return client.refuse(error.message, client.FAILED)
     return client.main(arguments, server_of(arguments))
 
 
@@ -30,7 +39,7 @@ def _kept(arguments: argparse.Namespace, store: Store) -> Kept | None:
     if arguments.command == "cp":
         sides = [side for side in (arguments.source, arguments.target) if ":" in side]
         if len(sides) != 1:
-            raise CodeRunnerError("one of the two is to be in a session, as SESSION:PATH")
+            raise WrongWords("one of the two is to be in a session, as SESSION:PATH")
         name, _, arguments.inner = sides[0].partition(":")
         arguments.up = sides[0] is arguments.target
     elif arguments.command in ("attach", "watch"):

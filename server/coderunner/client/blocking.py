@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from types import TracebackType
@@ -10,7 +11,9 @@ from typing import Any, Protocol, Self, TypeVar
 
 from coderunner.client import library, program, session
 from coderunner.client.library import Output
+from coderunner.client.refused import Refused
 from coderunner.client.session import Group
+from coderunner.client.visit import NOT_OPEN
 from coderunner.schema import messages as m
 from coderunner.schema.answers import FileEntry, LanguageView
 from coderunner.schema.api import RunAnswer
@@ -43,7 +46,8 @@ class Program:
                     return
         finally:
             # Also when the caller leaves `for` early: an async generator has to be closed in its own loop.
-            self._call(output.aclose())  # type: ignore[attr-defined]
+            with contextlib.suppress(Refused):  # the client has ended, and its loop with it
+                self._call(output.aclose())  # type: ignore[attr-defined]
 
     @property
     def exit(self) -> m.Exit | None:
@@ -153,16 +157,24 @@ class Client:
 
     def __init__(self, url: str, key: str = "") -> None:
         self._client = library.Client(url, key)
+        self._open = False
         self._loop = asyncio.new_event_loop()
         # A daemon: a client that nobody has left does not keep the interpreter from ending.
         self._thread = threading.Thread(target=self._loop.run_forever, name="coderunner", daemon=True)
 
     def _call(self, work: Coroutine[Any, Any, T]) -> T:
-        """Runs a coroutine in the client's thread. Raises what it raises."""
+        """Runs a coroutine in the client's thread. Raises what it raises, and Refused where the thread does
+        not run."""
+        if not self._open:
+            work.close()
+            raise Refused(NOT_OPEN)
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
     def __enter__(self) -> Self:
+        if self._thread.ident is not None:
+            raise Refused("a client is used for one block: make another one")
         self._thread.start()
+        self._open = True
         self._call(self._client.__aenter__())
         return self
 
@@ -172,6 +184,7 @@ class Client:
         try:
             self._call(self._client.__aexit__(kind, error, trace))
         finally:
+            self._open = False
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
             self._loop.close()
@@ -180,11 +193,11 @@ class Client:
         """As of `library.Client`."""
         return self._call(self._client.languages())
 
-    def run(self, language: str, source: str | None = None, **fields: Any) -> RunAnswer:
+    def run(self, language: str, source: str | bytes | None = None, **fields: Any) -> RunAnswer:
         """As of `library.Client`."""
         return self._call(self._client.run(language, source, **fields))
 
-    def start(self, language: str, source: str | None = None, **fields: Any) -> Program:
+    def start(self, language: str, source: str | bytes | None = None, **fields: Any) -> Program:
         """As of `library.Client`."""
         return Program(self._client.start(language, source, **fields), self._call)
 

@@ -41,6 +41,7 @@ class ProgramChannel:
         # Bounded by the server, which sends no more than its window ahead of what was confirmed.
         self._queue: asyncio.Queue[Piece | None] = asyncio.Queue()
         self._lost = 0
+        self._known = False  # told by an answer to `attach`
         self._typed = bytearray()  # input that the server has not confirmed
         self._base = self._sent = 0  # offsets of its first byte, and of the next byte to send
         self._size: m.Resize | None = None
@@ -54,6 +55,12 @@ class ProgramChannel:
         """Whether the program has ended, or cannot be followed any more."""
         return self.exit is not None or self.failed is not None
 
+    @property
+    def heard(self) -> bool:
+        """Whether the server has the program: it has said anything of it."""
+        known = self.received
+        return self._known or bool(known.states or known.end or known.in_ack or known.exit)
+
     # --- output ------------------------------------------------------------------------------------------
 
     async def output(self) -> AsyncGenerator[Piece, None]:
@@ -66,7 +73,7 @@ class ProgramChannel:
             await self._send(m.Ack(self.number, piece.end))
         self._queue.put_nowait(None)  # for whoever asks again
         if self.failed is not None:
-            raise self.failed
+            raise self.failed.again()
 
     async def confirm_exit(self) -> None:
         """Lets the server forget the program, whose output was consumed."""
@@ -129,6 +136,7 @@ class ProgramChannel:
         server does not have. `known`: what the server says of the channel; None if the program was begun just
         now."""
         if known is not None:
+            self._known = True
             # The server says what it has; everything behind it is sent again.
             self._confirmed(known.input_offset)
         self._sent = self._base if known is None else known.input_offset

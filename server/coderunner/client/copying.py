@@ -8,12 +8,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 from urllib.parse import quote
 
+from coderunner.client.patience import Away
 from coderunner.client.refused import Refused, check_names
 from coderunner.client.rest import Answer, Rest
 from coderunner.schema import messages as m
 
 MOST_FILES = 4096  # in one copy
 MESSAGE_BYTES = 1024 * 1024  # of files in a message: of the 2 MiB that a server accepts, as JSON
+OPEN_BYTES = 32 * 1024  # the same of `open`, for which it is 64 KiB
+FILE_BYTES = 40  # of a file besides its path and content: the names of the fields
 
 Step = Callable[[str], None]
 """Is told the path of each file that was copied."""
@@ -32,14 +35,13 @@ async def upload(rest: Rest, source: Path, target: str, step: Step) -> int:
     return len(found)
 
 
-def divided(files: Sequence[m.File]) -> tuple[list[m.File], list[m.File]]:
-    """The files to send within the message of a run, and those to upload before it, as it has no room for
-    them."""
+def divided(files: Sequence[m.File], room: int = MESSAGE_BYTES) -> tuple[list[m.File], list[m.File]]:
+    """The files to send within a message, and those to upload besides, as it has no room for them: more than
+    `room` bytes in all."""
     sent: list[m.File] = []
     large: list[m.File] = []
-    room = MESSAGE_BYTES
     for one in files:
-        size = _encoded(bytes(one.content or b""))
+        size = _encoded(bytes(one.content or b"")) + _encoded(one.path.encode()) + FILE_BYTES
         (sent if size <= room else large).append(one)
         room -= size if size <= room else 0
     return sent, large
@@ -114,11 +116,9 @@ def _write(place: Path, data: bytes) -> None:
 
 
 def _checked(answer: Answer, name: str) -> Answer:
-    """Returns an answer that is no refusal. Raises Refused with `name` and the server's reason."""
+    """Returns an answer that is no refusal. Raises Refused with `name` and the server's reason, and Away."""
+    if not answer.own:
+        raise Away(name, answer.status)
     if answer.status < 400:
         return answer
-    try:
-        told = str(json.loads(answer.body)["detail"])
-    except (ValueError, KeyError, TypeError):
-        told = f"the server answers {answer.status}"
-    raise Refused(f"{name}: {told}")
+    raise Refused(f"{name}: {answer.document['detail']}")

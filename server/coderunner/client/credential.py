@@ -43,12 +43,12 @@ def chosen(url: str, bearer: str, environment: Mapping[str, str], login: Login |
 
 
 def unusable(url: str, bearer: str, words: Iterable[str] = ()) -> str:
-    """Why a command cannot be done with this address, this key and these words; "" if it can."""
+    """Why nothing can be done with this address, this key and these words; "" if it can."""
     try:
         parts = urlsplit(url)
         _ = parts.port
     except ValueError as error:
-        return f"the server's address {_shown(url)} is none: {error}"
+        return f"{_shown(url)} cannot be a server's address: {error}"
     if not url.startswith(UNIX) and (parts.scheme not in PORTS or not parts.hostname):
         return "the server's address is to begin with http://, https:// or unix:"
     if "@" in parts.netloc:  # not told again: it may be a password

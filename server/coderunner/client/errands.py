@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from coderunner.client import copying, grading
+from coderunner.client.asking import got
 from coderunner.client.credential import readable
 from coderunner.client.kept import Kept, Login
 from coderunner.client.line import Place
 from coderunner.client.refused import Refused, printable, refusal
-from coderunner.client.rest import Rest
+from coderunner.client.rest import PatientRest
 from coderunner.client.visit import Visit
 
 PASSED, NOT_PASSED = 0, 1
@@ -48,7 +49,7 @@ async def copy(visit: Visit, arguments: argparse.Namespace) -> int:
     """`cp`: copies files from or to a session. Exactly one of the two places is in it, as `SESSION:PATH`.
     Raises Refused, OSError."""
     kept: Kept = arguments.kept
-    rest = Rest(visit.url, Place(kept.session, kept.token), visit.http)
+    rest = PatientRest(visit, visit.url, Place(kept.session, kept.token), visit.http)
     with progress(None, " files", shown=os.isatty(2)) as step:
         if arguments.up:
             await copying.upload(rest, Path(arguments.source), arguments.inner, lambda _: step())
@@ -73,14 +74,25 @@ async def batch(visit: Visit, arguments: argparse.Namespace) -> int:
             if not arguments.json:
                 print(line_of(verdict), flush=True)
 
-        work = asyncio.create_task(grading.grade(visit, document, told), name="batch")
+        begun, words = asyncio.Event(), ""
+
+        def waits(sentence: str) -> None:
+            """Tells once why it waits."""
+            nonlocal words
+            if sentence != words:
+                print(f"coderunner: {printable(sentence)}", file=sys.stderr, flush=True)
+            words = sentence
+
+        graded = grading.grade(visit, document, told, begun=begun.set, said=waits)
+        work = asyncio.create_task(graded, name="batch")
         with _ending(work) as ended:
             try:
                 answer = await work
             except asyncio.CancelledError:
                 if not ended:
                     raise
-                print("coderunner: the batch was cancelled", file=sys.stderr)
+                ending = "the batch was cancelled" if begun.is_set() else "ended before the batch began"
+                print(f"coderunner: {ending}", file=sys.stderr)
                 return 128 + ended[0]
     if arguments.json:
         print(json.dumps(answer))
@@ -138,7 +150,7 @@ async def login(visit: Visit, arguments: argparse.Namespace) -> int:
             f"the key would go to {visit.place} in plain text, for everybody on the way to read: use https://,"
             " or --plain-http if you know who is on the way"
         )
-    status, text = await visit.get("api/identity")
+    status, text = await got(visit, "api/identity")
     if status != 200:
         raise refusal(visit.place, status, text)
     try:

@@ -12,10 +12,11 @@ from typing import Any
 
 import aiohttp
 
-from coderunner.client.line import RECONNECT_SECONDS
+from coderunner.client.asking import got, unanswered
+from coderunner.client.patience import RECONNECT_SECONDS, Patience
 from coderunner.client.peer import random_id
-from coderunner.client.refused import STARTING_SECONDS, Refused
-from coderunner.client.visit import Starting, Visit
+from coderunner.client.refused import Refused, refusal
+from coderunner.client.visit import Answered, Visit
 
 MOST_BYTES = 8 * 1024 * 1024  # of the request, as the server has it
 CANCEL_SECONDS = 5.0  # for the request that cancels a batch
@@ -41,42 +42,51 @@ def request_of(path: Path) -> dict[str, Any]:
 
 
 async def grade(
-    visit: Visit, document: dict[str, Any], told: Callable[[dict[str, Any]], None]
+    visit: Visit,
+    document: dict[str, Any],
+    told: Callable[[dict[str, Any]], None],
+    *,
+    begun: Callable[[], None] = lambda: None,
+    said: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any]:
-    """Sends a batch, and returns its answer. `told`: is called once with each verdict. A lost connection or a
-    server that restarts is waited for, without running a case again. If this is cancelled, the batch is
-    cancelled as well. Raises Refused."""
+    """Sends a batch, and returns its answer. `told`: is called once with each verdict. `begun`: is called
+    when the server has begun it. `said`: as of `Patience`. A lost connection or a server that restarts is
+    waited for, without running a case again. If this is cancelled, the batch is cancelled as well. Raises
+    Refused."""
     # The key makes a repeated request continue the same batch; Last-Event-ID leaves out the events that have
     # arrived.
     headers = {"Idempotency-Key": random_id(), "Accept": "text/event-stream"}
-    loop, since, last, batch = asyncio.get_running_loop(), 0.0, "", ""
+    last, batch, patience = "", "", Patience(visit, said=said)
     while True:
-        why, starting = "the connection ended", None
+        error: Exception = ConnectionError("the connection ended")
         try:
             async for name, identity, data in visit.events("api/batch", document, headers | last_id(last)):
-                since, last = 0.0, identity or last
+                last = identity or last
+                patience.restart()
                 if name == "batch":
                     batch = str(data["id"])
+                    begun()
                 elif name == "case":
                     told(data)
                 elif name == "problem":
                     raise Refused(str(data["detail"]), retryable=bool(data.get("retryable")))
                 elif name == "done":
                     return await _whole(visit, data)
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            if not visit.reached and not visit.may_come(error):
-                raise Refused(f"no server answers at {visit.place}: {error}", retryable=True) from None
-            why = str(error) or type(error).__name__
-            starting = error.refused if isinstance(error, Starting) else None
+        except (aiohttp.ClientError, OSError, TimeoutError) as failure:
+            error = failure
+        except Answered as answer:
+            held = unanswered(visit, answer.status, answer.text, repeated=bool(batch) or patience.fails)
+            if held is None:
+                raise refusal(visit.place, answer.status, answer.text) from None
+            error = held
         except asyncio.CancelledError:
             await _cancel(visit, batch)
             raise
-        since = since or loop.time()
-        if starting is not None and loop.time() - since > STARTING_SECONDS:
-            raise starting
-        if loop.time() - since > RECONNECT_SECONDS:
-            raise Refused(f"the server at {visit.place} cannot be reached any more: {why}", retryable=True)
-        await asyncio.sleep(0.5)
+        try:
+            await patience.wait(error)
+        except asyncio.CancelledError:
+            await _cancel(visit, batch)
+            raise
 
 
 async def _cancel(visit: Visit, batch: str) -> None:
@@ -95,8 +105,8 @@ def last_id(identity: str) -> dict[str, str]:
 async def _whole(visit: Visit, done: dict[str, Any]) -> dict[str, Any]:
     """The batch's answer with its cases, which the event `done` has not; `done` itself if the server does not
     keep the answer any more."""
-    with contextlib.suppress(aiohttp.ClientError, OSError, TimeoutError, ValueError):
-        status, text = await visit.get(f"api/batches/{done['id']}")
+    with contextlib.suppress(Refused, ValueError):
+        status, text = await got(visit, f"api/batches/{done['id']}", RECONNECT_SECONDS)
         if status == 200:
             answer: dict[str, Any] = json.loads(text)
             return answer

@@ -15,10 +15,12 @@ from typing import Any, Self
 import msgspec
 
 from coderunner.client import grading
-from coderunner.client.asking import asked, languages_of
-from coderunner.client.copying import bring_files, divided
+from coderunner.client.asking import asked, languages_of, request
+from coderunner.client.copying import OPEN_BYTES, bring_files, divided
+from coderunner.client.credential import unusable
 from coderunner.client.line import Place
 from coderunner.client.live import CHANNEL, Live
+from coderunner.client.patience import Away
 from coderunner.client.program import Output as Output
 from coderunner.client.program import Program
 from coderunner.client.refused import Refused, refusal
@@ -33,10 +35,13 @@ class Client:
     """A server, as an async context manager; at its end the sessions of its programs are ended.
 
     `url`: the server's address, or `unix:` and the path of its socket. `key`: an API key or a token, "" for
-    none. All methods raise Refused with the server's reason, whose `retryable` says whether to try again.
+    none; Refused is raised for what cannot be one. All methods raise Refused with the server's reason, whose
+    `retryable` says whether to try again, and outside of the client's block.
     """
 
     def __init__(self, url: str, key: str = "") -> None:
+        if problem := unusable(url, key):
+            raise Refused(problem)
         self._visit = Visit(url, key)
         self._sessions: set[Session] = set()
         self._following: set[asyncio.Task[None]] = set()  # of programs that were begun
@@ -59,28 +64,33 @@ class Client:
         return await languages_of(self._visit)
 
     async def run(
-        self, language: str, source: str | None = None, *, files: Files | None = None, **fields: Any
+        self, language: str, source: str | bytes | None = None, *, files: Files | None = None, **fields: Any
     ) -> RunAnswer:
         """Runs a program to its end, and returns all that came of it (`POST /api/run`).
 
         `source`: its only file; or `files`. `fields`: others of the request, as `stdin`, `args`, `env`,
-        `limits`, `entry`. It is run once, also if the connection is lost meanwhile.
+        `limits`, `entry`; bytes are sent as they are. It is run
+        once, also if the connection is lost meanwhile.
         """
         document: dict[str, Any] = {"language": language, **fields}
         if source is not None:
             document["source"] = source
         if files is not None:
             rows = messages_of(files)
-            document["files"] = [{"path": one.path, "content_base64": one.content} for one in rows]
-        status, text = await asked(self._visit, "api/run", msgspec.to_builtins(document))
+            document["files"] = [{"path": one.path, "content": one.content} for one in rows]
+        document = await request(self._visit, document)
+        status, text = await asked(self._visit, "api/run", document)
         if status != 200:
             raise refusal(self._visit.place, status, text)
-        return msgspec.json.decode(text, type=RunAnswer)
+        try:
+            return msgspec.json.decode(text, type=RunAnswer)
+        except msgspec.DecodeError:
+            raise Away(self._visit.place, status).refused from None
 
     def start(
         self,
         language: str,
-        source: str | None = None,
+        source: str | bytes | None = None,
         *,
         files: Files | None = None,
         entry: str | None = None,
@@ -131,7 +141,7 @@ class Client:
         a new private network, that of another session (`Session.group`) to join it. `member`: the host name
         there. `room`: whose teachers may watch.
         """
-        sent, large = divided(messages_of(files or {}))
+        sent, large = divided(messages_of(files or {}), OPEN_BYTES)
         fields: dict[str, Any] = {"files": tuple(sent), "limits": dict(limits or {})}
         fields |= {"member": member, "room": room, "network": "group" if group else "none"}
         if not isinstance(group, bool):
@@ -152,6 +162,7 @@ class Client:
     ) -> dict[str, Any]:
         """Judges a program by many inputs (`POST /api/batch`), and returns the answer.
 
-        `document`: the request. `told`: is called with each verdict as it comes, once.
+        `document`: the request; bytes in it are sent as they are. `told`: is called with each verdict as it
+        comes, once.
         """
-        return await grading.grade(self._visit, document, told)
+        return await grading.grade(self._visit, await request(self._visit, document), told)

@@ -11,19 +11,20 @@ from typing import Any, NamedTuple
 import aiohttp
 
 from coderunner.client.channel import ProgramChannel
+from coderunner.client.patience import LOST, STARTING_SECONDS, Away, Patience
 from coderunner.client.peer import Peer, Unexpected, random_id
-from coderunner.client.refused import NOT_READY, STARTING_SECONDS, Refused
+from coderunner.client.refused import NOT_READY, Refused
 from coderunner.client.visit import Visit
+from coderunner.core import codec
 from coderunner.core.codec import OutputFrame
 from coderunner.schema import messages as m
 
-# Longer than a restart of the server takes.
-RECONNECT_SECONDS = 120.0  # seconds for which a server that was there is looked for
 ADMITTED_SECONDS = 3600.0  # the longest that a place in a queue is waited for; the server's own bound is less
 ANSWER_SECONDS = 30.0  # for the answer to `attach`
 # Otherwise a server that accepts and drops each connection would be tried endlessly.
 STEADY = 5.0  # seconds after which a connection counts as one that holds
-LOST = "the connection is lost; connecting again"
+MARK = "X-Request-ID"  # a header of all answers of the server
+TOO_MUCH = "what was to be sent is more than the server takes in a message"
 HEARTBEAT = 15.0  # seconds of silence after which a connection is examined
 
 
@@ -68,14 +69,15 @@ class Line:
         self._known, self._role, self._begun = place is not None, role, begun
         self._noticed, self._stopped, self._bring = noticed, stopped, bring
         self._client, self._nonce = random_id(), random_id()
-        self._there = visit.reached  # whether the server has answered once
         self._not_yet = f"no server answers at {visit.place} yet"
         self._why = LOST
+        self._error: Exception = ConnectionError("the connection ended")  # of the last attempt
         self._starting_until: float | None = None  # a server that has just started
         self._peer: Peer | None = None  # only while the session can be spoken to
         self._starting = asyncio.Lock()
         # Programs whose end was confirmed, with the offset of it: the server may not have heard that yet.
         self._done: dict[int, int] = {}
+        self._most = codec.MAX_TEXT  # bytes of a message, until the server has told its own bound
 
     @property
     def peer(self) -> Peer | None:
@@ -86,7 +88,9 @@ class Line:
         """Starts a program, at once or when the session can be reached again. Raises Refused."""
         async with self._starting:
             if self.failed is not None:
-                raise self.failed
+                raise self.failed.again()
+            # Before it is sent: the server ends the connection with which more comes, of all programs.
+            self._checked(channel.start(), self._most)
             self.channels[channel.number] = channel
             if self._peer is not None:
                 with contextlib.suppress(ConnectionError, aiohttp.ClientError):
@@ -116,23 +120,21 @@ class Line:
         finally:
             self.failed = why
             for channel in self.channels.values():
-                channel.fail(why)
+                channel.fail(why.again())
 
     async def _keep_connected(self, over: Callable[[], bool]) -> None:
-        """Connects repeatedly until `over()` is true. Raises Refused after RECONNECT_SECONDS without the
-        server."""
-        loop = asyncio.get_running_loop()
-        due, pause = loop.time() + RECONNECT_SECONDS, 0.1
+        """Connects repeatedly until `over()` is true. Raises Refused when `Patience` ends."""
+        loop, patience, pause = asyncio.get_running_loop(), Patience(self._visit), 0.1
         while not await self._attempt(over):
-            # It was connected, so RECONNECT_SECONDS starts again; but not if each connection is lost at once.
+            # It was connected, so the patience starts again; but not if each connection is lost at once.
             if self._peer is not None and loop.time() - self.since > STEADY:
-                due, pause = loop.time() + RECONNECT_SECONDS, 0.1
+                patience.restart()
+                pause = 0.1
             self._peer = None
-            if loop.time() > due:
-                raise Refused(f"the server at {self._visit.place} cannot be reached any more", retryable=True)
+            left = patience.left(self._error)
             self._told(self._why)
             # Random, so that the clients of a server that restarts do not come back at the same moment.
-            await asyncio.sleep(pause * random.uniform(0.5, 1.0))
+            await asyncio.sleep(min(pause * random.uniform(0.5, 1.0), left))
             pause = min(pause * 2, 5.0)
 
     # --- a connection ------------------------------------------------------------------------------------
@@ -141,22 +143,24 @@ class Line:
         """Uses one connection until it ends. Returns True when `over()` is true, False to try again. Raises
         Refused."""
         path, self._why = "ws" if self.place is None else f"ws/{self.place.session}", LOST
+        self._error = ConnectionError("the connection ended")
         try:
             peer = await self._visit.connected(path, client=self._client, heartbeat=HEARTBEAT)
         except aiohttp.WSServerHandshakeError as error:
-            # A proxy answers with 502 to 504 while the server restarts; 429 is a limit of rate.
-            later = error.status >= 500 or error.status == 429
-            if not (later and (self._there or self._visit.may_come(error))):
+            # What a proxy answers may be anything; of the server's own answers 429 is a limit of rate.
+            if MARK in (error.headers or {}) and error.status < 500 and error.status != 429:
                 told = f"{self._visit.place} refuses: {error.status} {error.message}"
-                raise Refused(told, retryable=later) from None
-            self._why = LOST if self._there else self._not_yet
-            return False
+                raise Refused(told) from None
+            self._error = Away(self._visit.place, error.status)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            if not (self._there or self._visit.may_come(error)):
-                raise Refused(f"no server answers at {self._visit.place}: {error}", retryable=True) from None
-            self._why = LOST if self._there else self._not_yet
-            return False
-        self._there = True
+            self._error = error
+        else:
+            return await self._used(peer, over)
+        self._why = LOST if self._visit.reached else self._not_yet
+        return False
+
+    async def _used(self, peer: Peer, over: Callable[[], bool]) -> bool:
+        """Uses a connection until it ends. Returns and raises as `_attempt`."""
         # The channels do both: they acknowledge only what their callers have consumed.
         peer.acks = peer.keep = False
         peer.on_output, peer.on_gap = self._on_output, self._on_gap
@@ -164,11 +168,12 @@ class Line:
             return await self._use(peer, over)
         except Unexpected:
             self._check_end(peer)
-            # Too large (RFC 6455, section 7.4.1): it would be again.
-            if peer.close_code == 1009:
-                raise Refused("what was sent is more than the server takes in a message") from None
+            # Too large (RFC 6455, section 7.4.1): it would be again. A proxy's bound may be lower.
+            if peer.close_code == 1009 and not self._dropped():
+                raise Refused(TOO_MUCH) from None
             return False
-        except (ConnectionError, aiohttp.ClientError):
+        except (ConnectionError, TimeoutError, aiohttp.ClientError) as error:
+            self._error = error
             return False
         finally:
             for channel in self.channels.values():
@@ -183,6 +188,7 @@ class Line:
         if self.place is None:
             # The nonce makes it safe to repeat: the server returns the session that it has opened for it.
             wanted = m.Open(self._language, self._client, nonce=self._nonce, **self._fields)
+            self._checked(wanted, codec.MAX_FIRST_TEXT)
             await peer.send(wanted)
             await peer.wait(lambda: self._admitted(peer), ADMITTED_SECONDS, "session")
         else:
@@ -204,6 +210,8 @@ class Line:
                 await peer.send(m.Ack(number, end, exit=True))
         if self._known and not views.keys() & self.channels.keys():
             raise Refused("nothing runs in this session that this command could show")
+        if peer.hello is not None:  # it comes first
+            self._most = peer.hello.limits.get("text_bytes", self._most)
         async with self._starting:
             for channel in list(self.channels.values()):
                 view = views.get(channel.number)
@@ -218,13 +226,36 @@ class Line:
         return True
 
     async def _start(self, peer: Peer, channel: ProgramChannel) -> None:
-        """Uploads what the program needs, and sends the message that starts it. Raises errors of the
-        connection."""
+        """Uploads what the program needs, and sends the message that starts it; one that is too large fails
+        its channel alone. Raises errors of the connection."""
+        message = channel.start()
+        try:
+            self._checked(message, self._most)
+        except Refused as error:
+            channel.fail(error)
+            return
         if self._bring is not None and self.place is not None:
             await self._bring(self.place)
         peer.channels[channel.number] = channel.received
-        await peer.send(channel.start())
+        await peer.send(message)
         await channel.reached(peer, None)
+
+    def _checked(self, message: m.ClientMessage, most: int) -> None:
+        """Raises Refused for a message that is longer than `most` bytes, or that cannot be sent at all."""
+        try:
+            size = len(codec.encode_client(message).encode())
+        except ValueError as error:
+            raise Refused(f"it cannot be sent: {error}") from None
+        if size > most:
+            raise Refused(f"{TOO_MUCH}: {size} bytes, of at most {most}")
+
+    def _dropped(self) -> bool:
+        """Fails the programs that were begun and of which the server has said nothing, after it has refused a
+        message as too large. Returns whether there was one."""
+        unheard = [one for one in self.channels.values() if not (one.over or one.heard)]
+        for channel in unheard:
+            channel.fail(Refused(TOO_MUCH))
+        return bool(unheard)
 
     def _on_output(self, frame: OutputFrame) -> None:
         """Passes output on to its channel; that of a finished program is dropped."""

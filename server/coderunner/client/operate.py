@@ -15,24 +15,18 @@ import aiohttp
 import msgspec
 
 from coderunner.client.credential import unusable
-from coderunner.client.refused import printable
+from coderunner.client.patience import FIRST_SECONDS, Away, Patience, is_own
+from coderunner.client.refused import Refused, printable
 from coderunner.schema import admin as a
 from coderunner.schema.api import Problem
 from coderunner.schema.forms import UNIX
 
 T = TypeVar("T")
 SECONDS = 30.0  # for an answer
+CSV = "text/csv"  # of a report
 POLL_SECONDS = 1.0  # between two looks at a load test
 # 2 as argparse has it; 75 is EX_TEMPFAIL of sysexits.h.
 FAILED, WRONG_USE, TRY_AGAIN = 1, 2, 75
-
-
-class Refused(Exception):
-    """The server has refused, or does not answer. `retryable`: the same request may succeed later."""
-
-    def __init__(self, message: str, *, retryable: bool = False) -> None:
-        super().__init__(message)
-        self.retryable = retryable
 
 
 class Operator:
@@ -40,7 +34,8 @@ class Operator:
     and a path. `key`: the credential, "" without one."""
 
     def __init__(self, url: str, key: str) -> None:
-        self._place = url
+        self.place = url
+        self.reached = False
         self._socket = url.removeprefix(UNIX) if url.startswith(UNIX) else None
         base = "http://localhost/" if self._socket is not None else url
         self._url = base if base.endswith("/") else base + "/"
@@ -60,21 +55,27 @@ class Operator:
         Refused."""
         data = None if body is None else msgspec.json.encode(body)
         url = f"{self._url}api/admin/{path}"
-        try:
-            async with self._http.request(method, url, data=data, allow_redirects=False) as answer:
-                text = await answer.text(errors="replace")
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            why = str(error) or type(error).__name__
-            raise Refused(f"no server answers at {self._place}: {why}", retryable=True) from None
-        if answer.status < 300:
-            return text
-        try:
-            problem = msgspec.json.decode(text, type=Problem)
-        except msgspec.DecodeError:
-            later = answer.status in (429, 502, 503, 504)
-            told = f"no CodeRunner answers at {self._place}, but {answer.status}"
-            raise Refused(told, retryable=later) from None
-        raise Refused(problem.detail, retryable=problem.retryable)
+        patience = Patience(self, FIRST_SECONDS)
+        while True:
+            error: Exception
+            try:
+                async with self._http.request(method, url, data=data, allow_redirects=False) as answer:
+                    status, text = answer.status, await answer.text(errors="replace")
+                if status < 300 and (is_own(status, text) or answer.content_type == CSV):
+                    self.reached = True
+                    return text
+                if is_own(status, text):
+                    self.reached = True
+                    problem = msgspec.json.decode(text, type=Problem)
+                    raise Refused(problem.detail, retryable=problem.retryable)
+                error = Away(self.place, status, text)
+            except msgspec.DecodeError:
+                raise Refused(f"no CodeRunner answers at {self.place}") from None
+            except (aiohttp.ClientError, OSError, TimeoutError) as failure:
+                error = failure
+            if method == "POST" and not _never_sent(error):  # it may have been done
+                raise patience.refused(error)
+            await patience.wait(error)
 
     async def ask(
         self, kind: type[T], method: str, path: str, body: msgspec.Struct | None = None
@@ -84,7 +85,13 @@ class Operator:
         try:
             return msgspec.json.decode(text, type=kind), text
         except msgspec.DecodeError:
-            raise Refused(f"no CodeRunner answers at {self._place}") from None
+            raise Refused(f"no CodeRunner answers at {self.place}") from None
+
+
+def _never_sent(error: Exception) -> bool:
+    """Whether no server can have seen the request that ended so."""
+    status = error.status if isinstance(error, Away) else 0
+    return isinstance(error, aiohttp.ClientConnectorError) or status in (502, 503)
 
 
 def main(arguments: argparse.Namespace, url: str, key: str) -> int:

@@ -89,6 +89,7 @@ class Peer:
         self.keep = True
         self.channels: dict[int, Channel] = {}
         self.messages: list[m.ServerMessage] = []
+        self.hello: m.Hello | None = None
         self.opened: m.Opened | None = None
         self.close_code: int | None = None
         self.on_output: Callable[[codec.OutputFrame], None] | None = None
@@ -188,6 +189,8 @@ class Peer:
         """Applies a message to the state of the session and its channels."""
         self.messages.append(message)
         match message:
+            case m.Hello():
+                self.hello = message
             case m.Opened():
                 self.opened = message
                 if self.on_opened is not None:

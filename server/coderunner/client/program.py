@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import NamedTuple
 
 from coderunner.client.channel import PIECE, Piece, ProgramChannel
-from coderunner.client.refused import Refused
+from coderunner.client.refused import Refused, checked
 from coderunner.schema import messages as m
 from coderunner.schema.parts import SIGNALS
 from coderunner.wire.journal import STDERR
@@ -55,9 +55,14 @@ class Program:
         return self._channel.exit
 
     async def write(self, data: str | bytes) -> None:
-        """Sends input; waits while the program takes none. What it has not taken when it ends is dropped."""
+        """Sends input; waits while the program takes none. What it has not taken when it ends is dropped.
+        Raises Refused where it has ended already, or cannot be followed any more."""
+        if self._channel.failed is not None:
+            raise self._channel.failed.again()
+        if self._channel.exit is not None:
+            raise Refused("the program has ended, and takes no input")
+        raw = checked(data, "the input").encode() if isinstance(data, str) else bytes(data)
         self._begin()
-        raw = data.encode() if isinstance(data, str) else data
         for begin in range(0, len(raw), PIECE):
             await self._channel.type(raw[begin : begin + PIECE])
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 
-STARTING_SECONDS = 10.0  # a server that has just started looks for its languages' images; all took 1 s
 NOT_READY = "language_not_ready"
 
 
@@ -15,6 +14,17 @@ class Refused(Exception):
     def __init__(self, message: str, *, retryable: bool = False) -> None:
         super().__init__(message)
         self.retryable = retryable
+
+    def again(self) -> Refused:
+        """A new exception of the same: one that is raised repeatedly gathers the places of all of them."""
+        return Refused(str(self), retryable=self.retryable)
+
+
+def checked(word: str, what: str) -> str:
+    """Returns a text that can be sent. `what`: what it is. Raises Refused for one that is not UTF-8."""
+    if not is_text(word):
+        raise Refused(f"{what} {word[:80]!r} cannot be sent: it is not UTF-8")
+    return word
 
 
 def is_text(word: str) -> bool:

@@ -23,6 +23,7 @@ from coderunner.client.errands import OTHERS
 from coderunner.client.kept import Kept, Store
 from coderunner.client.line import Place
 from coderunner.client.live import CHANNEL, Live
+from coderunner.client.patience import Away
 from coderunner.client.peer import Unexpected
 from coderunner.client.refused import Refused, check_names, printable, refusal
 from coderunner.client.rest import Rest
@@ -51,9 +52,10 @@ def main(arguments: argparse.Namespace, url: str) -> int:
         return WRONG_USE
     try:
         return asyncio.run(_main(arguments, url))
-    except Refused as error:
-        _say(str(error))
-        return TRY_AGAIN if error.retryable else FAILED
+    except (Refused, Away) as error:
+        refused = error.refused if isinstance(error, Away) else error
+        _say(str(refused))
+        return TRY_AGAIN if refused.retryable else FAILED
     # As a shell reports a program that a closed pipe has ended.
     except BrokenPipeError:
         return 128 + signal.SIGPIPE
@@ -65,6 +67,12 @@ def main(arguments: argparse.Namespace, url: str) -> int:
         return FAILED
     except asyncio.CancelledError:  # a signal while the session was being ended
         return 128 + signal.SIGTERM
+
+
+def refuse(why: str, code: int) -> int:
+    """Says why a command is not done, and returns its exit code."""
+    _say(why)
+    return code
 
 
 def _say(text: str, *, before: str = "", after: str = "") -> None:
@@ -420,7 +428,15 @@ async def _answer(
         "args": arguments.args,
         "stdin_base64": _base64(given or b""),
     }
-    status, text = await asked(visit, "api/run", document)
+    said: list[str] = []
+
+    def tell(words: str) -> None:
+        """Tells once why it waits."""
+        if words not in said[-1:]:
+            _say(words)
+        said.append(words)
+
+    status, text = await asked(visit, "api/run", document, tell)
     end = None
     with contextlib.suppress(ValueError, KeyError, TypeError):
         end = json.loads(text)["exit"] if status == 200 else None

@@ -14,6 +14,7 @@ import aiohttp
 from yarl import URL
 
 from coderunner.client.line import Place
+from coderunner.client.patience import Away, Patience, Visited, is_own
 from coderunner.schema import messages as m
 
 SECONDS = 30.0
@@ -32,6 +33,14 @@ class Answer:
     def document(self) -> Any:
         """The body as JSON. Raises ValueError."""
         return json.loads(self.body)
+
+    @property
+    def own(self) -> bool:
+        """Whether it is a CodeRunner's, and not a proxy's or portal's: that of a file is no page."""
+        kind = str(self.headers.get("Content-Type", "")).partition(";")[0]
+        if self.status < 300:
+            return kind in ("application/json", "application/octet-stream")
+        return is_own(self.status, self.body.decode(errors="replace"))
 
     @property
     def error(self) -> str:
@@ -107,3 +116,26 @@ class Rest:
     async def paths(self) -> list[str]:
         """The paths of the session's files. Raises as `ask`."""
         return [one["path"] for one in (await self("GET", "/files")).document["files"]]
+
+
+class PatientRest(Rest):
+    """Requests that may be repeated, which is done as `Patience` has it. `visit`: to the server."""
+
+    def __init__(self, visit: Visited, url: str, place: Place, http: aiohttp.ClientSession) -> None:
+        super().__init__(url, place, http)
+        self._visit = visit
+
+    async def ask(self, method: str, path: str, body: Any = None, **headers: str) -> Answer:
+        """As of `Rest`. Raises Refused in place of errors."""
+        patience = Patience(self._visit)
+        while True:
+            error: Exception
+            try:
+                answer = await super().ask(method, path, body, **headers)
+                if answer.own:
+                    self._visit.reached = True
+                    return answer
+                error = Away(self._visit.place, answer.status)
+            except (aiohttp.ClientError, OSError, TimeoutError) as failure:
+                error = failure
+            await patience.wait(error)

@@ -14,9 +14,10 @@ import msgspec
 
 from coderunner.client.channel import Piece, ProgramChannel
 from coderunner.client.copying import divided
-from coderunner.client.line import RECONNECT_SECONDS, Line, Place
+from coderunner.client.line import Line, Place
+from coderunner.client.patience import PAUSE, RECONNECT_SECONDS, Away
 from coderunner.client.program import Program
-from coderunner.client.refused import Refused, refusal
+from coderunner.client.refused import Refused, check_names, checked, refusal
 from coderunner.client.rest import Answer, Rest
 from coderunner.client.visit import Visit
 from coderunner.schema import messages as m
@@ -26,7 +27,6 @@ Files = Mapping[str, str | bytes]
 """Paths of files, with their contents."""
 
 CLOSE_SECONDS = 15.0  # for which a server that is away is asked to end a session
-PAUSE = 0.5  # seconds between two attempts
 
 
 class Group(NamedTuple):
@@ -44,15 +44,19 @@ class Workspace:
 
     async def put(self, path: str, content: str | bytes) -> None:
         """Writes a file, and the folders above it; what was there is replaced. Raises Refused."""
-        await self.ask("PUT", f"/files/{quote(path)}", content_of(content))
+        await self.ask("PUT", _route(path), content_of(content))
 
     async def get(self, path: str) -> bytes:
         """The content of a file. Raises Refused."""
-        return (await self.ask("GET", f"/files/{quote(path)}")).body
+        return (await self.ask("GET", _route(path))).body
 
     async def list(self) -> Sequence[FileEntry]:
         """All files and folders, sorted by `path`. Raises Refused, also if there are too many to list."""
-        found = msgspec.json.decode((await self.ask("GET", "/files")).body, type=FileList)
+        answer = await self.ask("GET", "/files")
+        try:
+            found = msgspec.json.decode(answer.body, type=FileList)
+        except msgspec.DecodeError:
+            raise Away(self._place, answer.status).refused from None
         if not found.complete:
             raise Refused("the session has too many files to be listed")
         return found.files
@@ -67,11 +71,11 @@ class Workspace:
         while True:
             try:
                 answer = await self._rest(method, path, body)
-                if answer.status < 300:
+                if answer.status < 300 and answer.own:
                     return answer
                 why = refusal(self._place, answer.status, answer.body.decode(errors="replace"))
                 # 503: also of a server that has restarted, and has not found the container yet.
-                if not (answer.status in (502, 503, 504) and why.retryable):
+                if answer.own and not (answer.status in (429, 502, 503, 504) and why.retryable):
                     raise why
             except (aiohttp.ClientError, OSError, TimeoutError) as error:
                 told = str(error) or type(error).__name__
@@ -243,11 +247,17 @@ def run_message(
         raise Refused(str(error)) from None
 
 
+def _route(path: str) -> str:
+    """The route of a file. Raises Refused for a path that is not UTF-8."""
+    return f"/files/{quote(checked(path, 'the path'))}"
+
+
 def messages_of(files: Files) -> tuple[m.File, ...]:
     """Files as messages have them."""
+    check_names(files)
     return tuple(m.File(path, content_of(content)) for path, content in files.items())
 
 
 def content_of(content: str | bytes) -> bytes:
-    """The bytes of a file's content; text as UTF-8."""
-    return content.encode() if isinstance(content, str) else content
+    """The bytes of a file's content; text as UTF-8. Raises Refused for text that cannot be that."""
+    return checked(content, "the content").encode() if isinstance(content, str) else bytes(content)

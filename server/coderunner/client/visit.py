@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import json
 import time
 from collections.abc import AsyncIterator, Callable
@@ -14,26 +13,28 @@ from typing import Any, Self, TypeVar
 import aiohttp
 import msgspec
 
+from coderunner.client.patience import is_own
 from coderunner.client.peer import Peer, Unexpected
-from coderunner.client.refused import NOT_READY, Refused, refusal
+from coderunner.client.refused import Refused
 from coderunner.schema import messages as m
 from coderunner.schema.answers import QueueStatistics
 from coderunner.schema.forms import UNIX
 
 PROTOCOL = "coderunner.v1"
 T = TypeVar("T")
-FIRST_SECONDS = 3.0  # for which a server that has never answered is asked again: a restart takes one
-AWAY = {errno.ECONNREFUSED, errno.ECONNRESET, errno.EPIPE, errno.ENOENT}  # ENOENT: of a Unix socket
 SILENCE = 60.0  # seconds; a stream of events has a comment every ten
+ANSWER_SECONDS = 30.0  # for an answer that is there at once, and for a WebSocket
+NOT_OPEN = "this client is not open: use it within its `with` or `async with` block"
+EVENTS = "text/event-stream"
 LONGEST_EVENT = 8 * 1024 * 1024  # bytes
 
 
-class Starting(ConnectionError):
-    """The server has just started, and a language is not ready yet. `refused`: its answer."""
+class Answered(Exception):
+    """An answer that is no stream of events."""
 
-    def __init__(self, refused: Refused) -> None:
-        super().__init__(str(refused))
-        self.refused = refused
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(f"{status}")
+        self.status, self.text = status, text
 
 
 class Visit:
@@ -49,8 +50,7 @@ class Visit:
         self.url = url if url.endswith("/") else url + "/"
         self.bearer = bearer
         self.slowness = slowness
-        self.reached = False  # whether anything has answered there
-        self._asked_since = self._asked_last = float("-inf")  # a server that has never answered
+        self.reached = False  # whether a CodeRunner has answered there
         self._live: dict[str, str] = {}
         self._http: aiohttp.ClientSession | None = None
 
@@ -76,27 +76,10 @@ class Visit:
 
     @property
     def http(self) -> aiohttp.ClientSession:
-        """The session of all requests."""
-        assert self._http is not None
+        """The session of all requests. Raises Refused before the block of this visit, and after it."""
+        if self._http is None or self._http.closed:
+            raise Refused(NOT_OPEN)
         return self._http
-
-    def may_come(self, error: BaseException) -> bool:
-        """Whether a server that has never answered may be restarting, and is to be asked again after this
-        error: for FIRST_SECONDS from the first one on. A wrong name or certificate stays wrong."""
-        if isinstance(error, aiohttp.WSServerHandshakeError):
-            away = error.status in (502, 503, 504)  # of a proxy without a server behind it
-        else:
-            number = getattr(error, "errno", None)
-            away = number in AWAY or isinstance(error, aiohttp.ServerDisconnectedError | ConnectionError)
-        now = time.monotonic()
-        if now - self._asked_last > FIRST_SECONDS:
-            self._asked_since = now
-        self._asked_last = now
-        return (
-            away
-            and not isinstance(error, aiohttp.ClientConnectorDNSError)
-            and now - self._asked_since < FIRST_SECONDS
-        )
 
     @property
     def headers(self) -> dict[str, str]:
@@ -105,15 +88,15 @@ class Visit:
 
     async def connected(self, path: str = "ws", *, client: str | None = None, **fields: Any) -> Peer:
         """Opens a WebSocket, which the caller has to close. `path`: on the server. `client`: the client's id.
-        `fields`: others of aiohttp's `ws_connect`. Raises aiohttp's errors."""
-        assert self._http is not None
+        `fields`: others of aiohttp's `ws_connect`. Raises aiohttp's errors, TimeoutError."""
         headers = {**self.headers, **fields.pop("headers", {})}
         fields.setdefault("protocols", (PROTOCOL,))
         # autoclose=False: `Peer` notes the close code before it answers the close frame.
         # max_msg_size 0: the server's own limits hold, and a frame of output may be large.
-        socket = await self._http.ws_connect(
-            self.url + path, headers=headers, max_msg_size=0, autoclose=False, **fields
-        )
+        async with asyncio.timeout(ANSWER_SECONDS * self.slowness):
+            socket = await self.http.ws_connect(
+                self.url + path, headers=headers, max_msg_size=0, autoclose=False, **fields
+            )
         self.reached = True
         peer = Peer(socket, client, slowness=self.slowness)
         peer.on_opened = self._remember
@@ -200,40 +183,46 @@ class Visit:
             yield peer
 
     async def get(self, path: str) -> tuple[int, str]:
-        """Sends a GET request; returns (status, body)."""
-        assert self._http is not None
-        async with self._http.get(self.url + path, headers=self.headers) as answer:
-            self.reached = True
-            return answer.status, await answer.text(errors="replace")
+        """Sends a GET request; returns (status, body). Raises aiohttp's errors, TimeoutError."""
+        timeout = aiohttp.ClientTimeout(total=ANSWER_SECONDS * self.slowness)
+        async with self.http.get(self.url + path, headers=self.headers, timeout=timeout) as answer:
+            return self._read(answer.status, await answer.text(errors="replace"))
+
+    def _read(self, status: int, text: str) -> tuple[int, str]:
+        """Returns an answer, after noting whether it is a CodeRunner's."""
+        self.reached = self.reached or is_own(status, text)
+        return status, text
+
+    async def answers(self) -> bool:
+        """Whether a CodeRunner answers now."""
+        with contextlib.suppress(aiohttp.ClientError, OSError, TimeoutError):
+            return is_own(*await self.get("api/health"))
+        return False
 
     async def delete(self, path: str) -> int:
         """Sends a DELETE request; returns the status."""
-        assert self._http is not None
-        async with self._http.delete(self.url + path, headers=self.headers) as answer:
+        async with self.http.delete(self.url + path, headers=self.headers) as answer:
             return answer.status
 
     async def post(self, path: str, document: Any, headers: dict[str, str]) -> tuple[int, str]:
         """(status, body) of a request whose answer may take as long as a program runs. Raises aiohttp's
-        errors."""
-        assert self._http is not None
-        asked = self._http.post(
+        errors, and TimeoutError after SILENCE: the program runs, or no server is there any more."""
+        asked = self.http.post(
             self.url + path,
             json=document,
             headers={**self.headers, **headers},
             # aiohttp's default is five minutes in all; a program may be allowed more.
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=30),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=30, sock_read=SILENCE),
         )
         async with asked as answer:
-            self.reached = True
-            return answer.status, await answer.text(errors="replace")
+            return self._read(answer.status, await answer.text(errors="replace"))
 
     async def events(
         self, path: str, document: Any, headers: dict[str, str]
     ) -> AsyncIterator[tuple[str, str, dict[str, Any]]]:
-        """Yields the events (name, id, data) of a request. Raises Refused for a refusal, ConnectionError if
-        the server is away, and aiohttp's errors."""
-        assert self._http is not None
-        asked = self._http.post(
+        """Yields the events (name, id, data) of a request. Raises Answered for any other answer, and
+        aiohttp's errors."""
+        asked = self.http.post(
             self.url + path,
             json=document,
             headers={**self.headers, **headers},
@@ -243,15 +232,9 @@ class Visit:
             read_bufsize=LONGEST_EVENT,
         )
         async with asked as answer:
+            if answer.status != 200 or answer.content_type != EVENTS:
+                raise Answered(*self._read(answer.status, await answer.text(errors="replace")))
             self.reached = True
-            if answer.status != 200:
-                text = await answer.text(errors="replace")
-                # What a proxy answers while the server restarts: the request can be repeated by its key.
-                if answer.status in (502, 504) or (answer.status == 503 and "draining" in text):
-                    raise ConnectionError(f"it answers {answer.status}")
-                if answer.status == 503 and NOT_READY in text:
-                    raise Starting(refusal(self.place, answer.status, text))
-                raise refusal(self.place, answer.status, text)
             # An empty line ends an event (HTML standard, server-sent events). This server sends each event's
             # data on one line.
             name, identity, data = "", "", ""
