@@ -128,7 +128,7 @@ def one(name: str, platform: Platform, *, again: bool = False) -> dict[str, Any]
         elif name in ("machine", "attacked-machine"):
             result |= machine.main_path(platform.tests, again=again)
         elif name == "guide":
-            result |= machine.guide(platform.tests)
+            result |= machine.guide(platform.tests, again=again)
         else:
             with engine(name, platform) as (address, around):
                 result |= {"python": sys.version.split()[0], **facts_at(address)}
