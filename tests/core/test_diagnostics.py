@@ -230,6 +230,8 @@ main.cpp:7:12:   required from here
 """, ["main.cpp:7:12 error no match for ‘operator<’"]),
     ("javascript", '/workspace/main.js:2\n  throw "n is " + n;\n  ^\nn is 3\n(Use `node ...`)\n',
      ["main.js:2:0 error n is 3"]),
+    ("typescript", "/workspace/main.ts:1\nthrow { a: 1 };\n^\n\n{ a: 1 }\n\nNode.js v22.20.0\n",
+     ["main.ts:1:0 error { a: 1 }"]),
     ("javascript", """node:assert:150
 AssertionError [ERR_ASSERTION]: Expected values to be strictly equal:
 
@@ -261,6 +263,14 @@ no at main.pl line 6.
 """,
      ["main.pl:3:0 warning Use of uninitialized value $x in concatenation (.) or string",
       "main.pl:6:0 error no"]),
+    ("perl", """Argument "x\\n" isn't numeric in addition (+) at main.pl line 2, <STDIN> line 1.
+Can't locate Shapes.pm in @INC at main.pl line 3.
+BEGIN failed--compilation aborted at main.pl line 3.
+""", ["main.pl:2:0 warning Argument \"x\\n\" isn't numeric in addition (+)",
+      "main.pl:3:0 error Can't locate Shapes.pm in @INC"]),
+    ("ada", """main.adb:5:41: error: "Totl" is undefined
+main.adb:5:41: error: possible misspelling of "Total"
+""", ['main.adb:5:41 error "Totl" is undefined', 'main.adb:5:41 info possible misspelling of "Total"']),
     ("lua", "lua5.4: (error object is a table value)\nstack traceback:\n\t[C]: in function 'error'\n"
      "\tmain.lua:1: in main chunk\n", ["main.lua:1:0 error error object is a table value"]),
 ]  # fmt: skip

@@ -142,7 +142,7 @@ class _Search:
         self._open: dict[int, _Opened] = {}
         # Pattern's index -> the parts whose message the next line may go on with.
         self._growing: dict[int, dict[str, str]] = {}
-        self._before = ""  # the line before
+        self._before = ""  # the line before, but for empty ones
         # Keyed by (path, line, message): tools repeat a message, for example in a summary.
         self._found: dict[tuple[str, int, str], Diagnostic] = {}
         # Number of a line that is told -> the diagnostic's key. A place or a message is told once, whichever
@@ -170,7 +170,7 @@ class _Search:
                     said = self._add(parts, pattern, (number,))
             else:
                 self._two(index, pattern, number, line)
-        self._before = line
+        self._before = line or self._before
 
     def _grow(self, index: int, pattern: Pattern, line: str) -> None:
         """Adds a line to the message before it, if it is a part of it."""

@@ -241,8 +241,8 @@ class Pattern(_Declared, frozen=True):
 
     The other keys are lists of templates, too, of which one must match. `only`: what the line of a pattern of
     one line must match as well. `then`: the line behind the first one, or the first one does not count.
-    `after`: the line before the second one. `end`: no second line comes behind such a line. `more`: lines
-    behind the message that are parts of it.
+    `after`: the line before the second one, but for empty ones. `end`: no second line comes behind such a
+    line. `more`: lines behind the message that are parts of it.
     """
 
     lines: Lines
