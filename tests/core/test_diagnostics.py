@@ -116,8 +116,16 @@ main.f(...)
 \t/workspace/main.go:2
 main.main()
 \t/workspace/main.go:3 +0x1d
-""", ["main.go:2:0 error runtime error: index out of range [5] with length 1",
-      "main.go:3:0 error runtime error: index out of range [5] with length 1"]),
+""", ["main.go:2:0 error runtime error: index out of range [5] with length 1"]),
+    # One that is not told at the place where its goroutine was begun.
+    ("go", """panic: runtime error: index out of range [3] with length 1
+
+goroutine 17 [running]:
+main.g(...)
+\t/workspace/main.go:3
+created by main.main in goroutine 1
+\t/workspace/main.go:5 +0x1a
+""", ["main.go:3:0 error runtime error: index out of range [3] with length 1"]),
     ("rust", """error[E0425]: cannot find value `y` in this scope
  --> src/main.rs:1:46
   |
@@ -172,6 +180,99 @@ Exception in thread "main" java.lang.IllegalStateException: bad
 ** (CompileError) main.exs:3: undefined
 """, ["main.exs:2:0 error RuntimeError: bad", "main.exs:3:0 error CompileError: undefined"]),
     ("raku", "bad\n  in sub f at main.raku line 1\n", ["main.raku:1:0 error bad"]),
+    ("raku", "bad\n  in sub f at main.raku line 2\n  in block <unit> at main.raku line 4\n\n",
+     ["main.raku:2:0 error bad"]),
+    ("raku", """===SORRY!=== Error while compiling /workspace/main.raku
+Variable '$zz' is not declared.  Perhaps you forgot a 'sub' if this was
+intended to be part of a signature?
+at /workspace/main.raku:1
+------> say <HERE>$zz;
+""", ["main.raku:1:0 error Variable '$zz' is not declared.  Perhaps you forgot a 'sub' if this was "
+      "intended to be part of a signature?"]),
+    ("haskell", """
+Main.hs:3:11: error: [GHC-39999]
+    • No instance for ‘Num String’
+      In the expression
+""",
+     ["Main.hs:3:11 error No instance for ‘Num String’"]),
+    ("tcl", """can't read "zz": no such variable
+    while executing
+"puts $zz
+}"
+    (procedure "f" line 2)
+    invoked from within
+"f"
+    (file "main.tcl" line 4)
+""", ['main.tcl:4:0 error can\'t read "zz": no such variable']),
+    ("tcl", """missing operand at end of expression
+in expression "1 +"
+    (parsing expression "1 +")
+    invoked from within
+"expr {1 +}"
+    (file "main.tcl" line 1)
+""", ['main.tcl:1:0 error missing operand at end of expression in expression "1 +"']),
+    ("prolog", """ERROR: /workspace/main.pl:1: Initialization goal raised exception:
+ERROR: is/2: Arithmetic: `foo/0' is not a function
+Warning: Halting with status 1 due to 1 errors and 0 warnings
+""", ["main.pl:1:0 error is/2: Arithmetic: `foo/0' is not a function"]),
+    ("prolog", "Warning: /workspace/main.pl:1: Initialization goal failed\n",
+     ["main.pl:1:0 warning Initialization goal failed"]),
+    ("cpp", """In file included from main.cpp:1:
+/usr/include/c++/14/bits/predefined_ops.h: In instantiation of ‘bool f()’:
+/usr/include/c++/14/bits/stl_algo.h:1777:14:   required from ‘void std::sort()’
+ 1777 |           if (__comp(__i, __first))
+      |               ~~~~~~^~~~~~~~~~~~~~
+main.cpp:7:12:   required from here
+    7 |   std::sort(v.begin(), v.end());
+      |   ~~~~~~~~~^~~~~~~~~~~~~~~~~~~~
+/usr/include/c++/14/bits/predefined_ops.h:45:23: error: no match for ‘operator<’
+   45 |       { return *__it1 < *__it2; }
+""", ["main.cpp:7:12 error no match for ‘operator<’"]),
+    ("javascript", '/workspace/main.js:2\n  throw "n is " + n;\n  ^\nn is 3\n(Use `node ...`)\n',
+     ["main.js:2:0 error n is 3"]),
+    ("typescript", "/workspace/main.ts:1\nthrow { a: 1 };\n^\n\n{ a: 1 }\n\nNode.js v22.20.0\n",
+     ["main.ts:1:0 error { a: 1 }"]),
+    ("javascript", """node:assert:150
+AssertionError [ERR_ASSERTION]: Expected values to be strictly equal:
+
+3 !== 4
+
+    at Object.<anonymous> (/workspace/main.js:2:8)
+""", ["main.js:2:8 error AssertionError: Expected values to be strictly equal: 3 !== 4"]),
+    ("elixir", """** (TokenMissingError) token missing on main.exs:1:16:
+    error: missing terminator: )
+    └─ main.exs:1:16
+** (ArgumentError) errors were found at the given arguments:
+
+  * 1st argument: not a textual representation of an integer
+
+    :erlang.binary_to_integer("abc")
+    main.exs:1: (file)
+""", ["main.exs:1:16 error TokenMissingError: missing terminator: )",
+      "main.exs:1:0 error ArgumentError: errors were found at the given arguments: * 1st argument: "
+      "not a textual representation of an integer"]),
+    ("java", 'Exception in thread "main" java.net.UnknownHostException: example.com\n'
+     + "\tat java.base/java.net.Socket.connect(Socket.java:597)\n" * 40
+     + "\tat Main.main(Main.java:4)\n", ["Main.java:4:0 error java.net.UnknownHostException: example.com"]),
+    ("pascal", """An unhandled exception occurred at $0000000000401234:
+Exception: too many
+  $0000000000401234  CHECK,  line 7 of main.pas
+""", ["main.pas:7:0 error Exception: too many"]),
+    ("perl", """Use of uninitialized value $x in concatenation (.) or string at main.pl line 3.
+no at main.pl line 6.
+""",
+     ["main.pl:3:0 warning Use of uninitialized value $x in concatenation (.) or string",
+      "main.pl:6:0 error no"]),
+    ("perl", """Argument "x\\n" isn't numeric in addition (+) at main.pl line 2, <STDIN> line 1.
+Can't locate Shapes.pm in @INC at main.pl line 3.
+BEGIN failed--compilation aborted at main.pl line 3.
+""", ["main.pl:2:0 warning Argument \"x\\n\" isn't numeric in addition (+)",
+      "main.pl:3:0 error Can't locate Shapes.pm in @INC"]),
+    ("ada", """main.adb:5:41: error: "Totl" is undefined
+main.adb:5:41: error: possible misspelling of "Total"
+""", ['main.adb:5:41 error "Totl" is undefined', 'main.adb:5:41 info possible misspelling of "Total"']),
+    ("lua", "lua5.4: (error object is a table value)\nstack traceback:\n\t[C]: in function 'error'\n"
+     "\tmain.lua:1: in main chunk\n", ["main.lua:1:0 error error object is a table value"]),
 ]  # fmt: skip
 
 
@@ -330,6 +431,11 @@ def test_lines_to_skip_are_neither_a_message_nor_a_place():
         ("tcl", "too many nested evaluations (infinite loop?)\n" + "    invoked from within\n" * 3000,
          ["itself"]),
         ("pascal", "Runtime error 202 at $000000000041722C", ["itself"]),
+        ("python", "ModuleNotFoundError: No module named 'encodings'", ["PYTHONHOME"]),
+        ("haskell", "    There is no module named ‘Main’.", ["`module Main where`"]),
+        ("octave", "warning: function name 'f' does not agree with function filename '/workspace/main.m'",
+         ["`1;`"]),
+        ("php", "main.php: no <?php in this file, so it is printed and not run", ["`<?php`"]),
         ("pascal", "Runtime error 200 at $000000000041722C", ["division by zero"]),
         ("lua", "lua5.4: main.lua:2: stack overflow", ["itself"]),
         ("python", "hello\nConnectionRefusedError: [Errno 111] Connection refused", []),

@@ -80,7 +80,7 @@ def test_the_whole():
     )
     assert language.limits == {"pids": 64, "cpus": 2.0}
     assert language.warm == Warm(1, 8)
-    assert language.preload == Preload(("demohost",), ("*.demo",), ("DEMO*",), {}, 10_000)
+    assert language.preload == Preload(("demohost",), ("*.demo",), fixed=("DEMO*",), start_ms=10_000)
     ready = "/workspace/.service/demod.sock"
     assert language.service == Service(("demod", "--listen={}"), ready, {"B": "2"}, 3000)
     assert language.repl == Repl(("demo", "-i"), "demo> ", "6*7", "42", ("demo", "-i", "{entry}"))

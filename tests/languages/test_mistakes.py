@@ -1,13 +1,15 @@
 """A student's ordinary mistakes, in every language: the place, the hint and the true end of each are told.
 
-`mistakes/NAME.toml` has a language's programs, each with the `line` of a problem that is told, the `reason`
-of its end (default: exited, with another code than 0), and words of its `hint`.
+`mistakes/NAME.toml` has a language's programs, each with the `line` of a problem that is told, how its
+`message` begins, how many `errors` are told (default: one), the `reason` of its end (default: exited), its
+code, if it `ends` with one of its own and not just with another than 0, and words of its `hint`.
 """
 
 from __future__ import annotations
 
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -36,11 +38,20 @@ async def test_a_mistake_is_told(everything: Server, name: str) -> None:
     assert not wrong, "\n".join(wrong)
 
 
-async def problems(client: Client, name: str, number: int, program: dict[str, str | int]) -> list[str]:
+def test_what_is_told_is_no_line_of_the_program() -> None:
+    """But the problem's own words, for all that have a place."""
+    for name, programs in MISTAKES.items():
+        for title, program in programs.items():
+            assert ("line" in program) == ("message" in program), f"{name}: {title}"
+            lines = [line.strip() for line in program["code"].splitlines()]
+            assert program.get("message") not in lines, f"{name}: {title}"
+
+
+async def problems(client: Client, name: str, number: int, program: dict[str, Any]) -> list[str]:
     """What is not told as it should be of one program, run in the session."""
     entry = DECLARED[name].entry
     file = m.File(entry, str(program["code"]).encode())
-    await client.send(m.Run(number, "pipe", files=(file,), entry=entry))
+    await client.send(m.Run(number, "pipe", files=(file,), entry=entry, env=program.get("env", {})))
     if data := str(program.get("stdin", "")).encode():
         await client.input(number, data)
     await client.send(m.Eof(number, len(data)))
@@ -48,9 +59,15 @@ async def problems(client: Client, name: str, number: int, program: dict[str, st
     said = [one for one in client.messages if isinstance(one, m.Diagnostics) and one.channel == number]
     told = [item for one in said for item in one.items]
     found = []
-    if "line" in program and (entry, program["line"]) not in [(item.path, item.line) for item in told]:
-        found.append(f"line {program['line']} is not told, but {told}: {channel.text[:1000]}")
-    if (reason := program.get("reason", "exited")) != channel.exit.reason or channel.exit.code == 0:
+    if "line" in program:
+        at = [item.message for item in told if (item.path, item.line) == (entry, program["line"])]
+        errors = len([item for item in told if item.severity == "error"])
+        if not any(message.startswith(program["message"]) for message in at):
+            found.append(f"line {program['line']} is not told so, but {told}: {channel.text[:1000]}")
+        if errors != program.get("errors", 1):
+            found.append(f"{errors} errors are told: {told}: {channel.text[:1000]}")
+    code, reason = channel.exit.code, program.get("reason", "exited")
+    if reason != channel.exit.reason or (code != program["ends"] if "ends" in program else code == 0):
         found.append(f"ended by {channel.exit}, not {reason}: {channel.text[:1000]}")
     if "hint" in program and not any(str(program["hint"]) in hint for hint in channel.exit.hints):
         found.append(f"no hint {program['hint']!r}, but {channel.exit.hints}: {channel.text[:1000]}")

@@ -9,11 +9,13 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 
 from coderunner.core.project import check_path
 from coderunner.errors import BadPath
 from coderunner.schema.languages import Hint, Pattern
 from coderunner.schema.messages import Diagnostic
+from coderunner.schema.templates import Template
 
 MAX_BYTES = 64 * 1024
 MAX_LINES = 1600  # Java prints 1,024 frames of a stack overflow, and the message stands before them
@@ -120,6 +122,15 @@ def _place(path: str, known: Collection[str]) -> str | None:
     return max(above, key=len, default=None)
 
 
+@dataclass(slots=True)
+class _Opened:
+    """The first line of a pattern of two, which has matched."""
+
+    number: int  # of the line
+    parts: dict[str, str]
+    sure: bool  # the line behind it was as the pattern says
+
+
 class _Search:
     """Feeds lines to all patterns, and collects the diagnostics without duplicates."""
 
@@ -127,10 +138,16 @@ class _Search:
         self._patterns = patterns
         self._entry = entry
         self._files = files
-        # Patterns of two lines whose first has matched: pattern's index -> (line number, its parts).
-        self._open: dict[int, tuple[int, dict[str, str]]] = {}
+        # Patterns of two lines whose first has matched, by the pattern's index.
+        self._open: dict[int, _Opened] = {}
+        # Pattern's index -> the parts whose message the next line may go on with.
+        self._growing: dict[int, dict[str, str]] = {}
+        self._before = ""  # the line before, but for empty ones
         # Keyed by (path, line, message): tools repeat a message, for example in a summary.
         self._found: dict[tuple[str, int, str], Diagnostic] = {}
+        # Number of a line that is told -> the diagnostic's key. A place or a message is told once, whichever
+        # patterns match it.
+        self._told: dict[int, tuple[str, int, str]] = {}
 
     def items(self) -> tuple[Diagnostic, ...]:
         return tuple(self._found.values())
@@ -140,39 +157,63 @@ class _Search:
         for index, pattern in enumerate(self._patterns):
             if len(self._found) >= MAX_ITEMS:
                 return
-            if any(template.match(line) is not None for template in pattern.skip):
+            self._grow(index, pattern, line)
+            if _one_of(pattern.skip, line):
                 continue
             if len(pattern.lines) == 1:
                 # The first pattern that matches a line wins: a more general one after it would report the
                 # same line again, for example a warning as an error.
-                parts = None if said else pattern.lines[0].match(line)
+                if said or (pattern.only and not _one_of(pattern.only, line)):
+                    continue
+                parts = pattern.lines[0].match(line)
                 if parts is not None:
-                    said = self._add(parts, pattern)
+                    said = self._add(parts, pattern, (number,))
             else:
                 self._two(index, pattern, number, line)
+        self._before = line or self._before
+
+    def _grow(self, index: int, pattern: Pattern, line: str) -> None:
+        """Adds a line to the message before it, if it is a part of it."""
+        parts = self._growing.get(index)
+        if parts is None or not line:
+            return
+        if _one_of(pattern.more, line) and len(parts["message"]) < MAX_MESSAGE:
+            parts["message"] += f" {line.strip()}"
+        else:
+            del self._growing[index]
 
     def _two(self, index: int, pattern: Pattern, number: int, line: str) -> None:
         first, second = pattern.lines
-        began, opened = self._open.get(index, (0, None))
-        if opened is not None and number - began > pattern.within:
-            del self._open[index]
+        opened = self._open.get(index)
+        if opened is not None and not opened.sure:
+            opened.sure = _one_of(pattern.then, line)
+            if not opened.sure:
+                opened = None
+        if opened is None or number - opened.number > pattern.within or _one_of(pattern.end, line):
+            self._open.pop(index, None)
             opened = None
-        if opened is not None:
+        if opened is not None and (not pattern.after or _one_of(pattern.after, self._before)):
             parts = second.match(line)
-            if parts is not None and self._add(opened | parts, pattern):
+            if parts is not None and self._add(opened.parts | parts, pattern, (opened.number, number)):
                 del self._open[index]
                 return
         parts = first.match(line)
         # In a stack trace the innermost frames may be a library's. They must not replace an open match that
         # is in the workspace, as the user can only change that one.
-        if parts is not None and ("line" not in first.names or self._path(parts)):
-            self._open[index] = (number, parts)
+        if parts is None or ("line" in first.names and not self._path(parts)):
+            return
+        if opened is not None and pattern.then:  # it is sure, and this line may be any
+            return
+        self._open[index] = _Opened(number, parts, not pattern.then)
+        if pattern.more and "message" in parts:
+            self._growing[index] = parts
 
     def _path(self, parts: dict[str, str]) -> str | None:
         path = workspace_path(parts["path"]) if "path" in parts else self._entry
         return path if path is None or self._files is None else _place(path, self._files)
 
-    def _add(self, parts: dict[str, str], pattern: Pattern) -> bool:
+    def _add(self, parts: dict[str, str], pattern: Pattern, numbers: tuple[int, ...]) -> bool:
+        """Adds what was found on the lines of these numbers. False: it is not in the workspace."""
         path, line = self._path(parts), int(parts["line"])
         if path is None or line < 1:
             return False
@@ -182,11 +223,18 @@ class _Search:
         message = "".join(each if each.isprintable() else " " for each in message)[:MAX_MESSAGE].strip()
         column = int(parts.get("column", 0))
         key = (path, line, message)
+        if any(self._told.get(number, key) != key for number in numbers):
+            return True
+        self._told.update(dict.fromkeys(numbers, key))
         known = self._found.get(key)  # replaced only by one that is more exact
         if known is None or (not known.column and column):
             severity = parts.get("severity", pattern.severity)
             self._found[key] = Diagnostic(path, line, column, severity, message)
         return True
+
+
+def _one_of(templates: Sequence[Template], line: str) -> bool:
+    return any(template.match(line) is not None for template in templates)
 
 
 def workspace_path(path: str) -> str | None:

@@ -238,17 +238,30 @@ class Pattern(_Declared, frozen=True):
 
     Of two lines, one has the location and the other the message. If several locations come before a message,
     the last one is used; if several come after it, the first. Lines of `skip` are neither.
+
+    The other keys are lists of templates, too, of which one must match. `only`: what the line of a pattern of
+    one line must match as well. `then`: the line behind the first one, or the first one does not count.
+    `after`: the line before the second one, but for empty ones. `end`: no second line comes behind such a
+    line. `more`: lines behind the message that are parts of it.
     """
 
     lines: Lines
     within: Annotated[int, whole(1, MAX_WITHIN)] = 20
     severity: Annotated[str, one_of(SEVERITIES)] = "error"
     skip: Lines = ()
+    only: Lines = ()
+    then: Lines = ()
+    after: Lines = ()
+    end: Lines = ()
+    more: Lines = ()
 
     def __post_init__(self) -> None:
         problems: list[tuple[str, str]] = []
         templates = _templates("lines", self.lines, problems)
-        skipped = _templates("skip", self.skip, problems)
+        others = {
+            name: _templates(name, getattr(self, name), problems)
+            for name in ("skip", "only", "then", "after", "end", "more")
+        }
         if not 1 <= len(self.lines) <= 2:
             problems.append(("lines", "must be one line or two"))
         # Both lines together, as one has the location and the other the message.
@@ -259,7 +272,8 @@ class Pattern(_Declared, frozen=True):
         if problems:
             raise Problems(*problems)
         force_setattr(self, "lines", tuple(templates))
-        force_setattr(self, "skip", tuple(skipped))
+        for name, found in others.items():
+            force_setattr(self, name, tuple(found))
 
 
 class Hint(_Declared, frozen=True):

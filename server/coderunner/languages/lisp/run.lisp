@@ -72,7 +72,17 @@
       (destructuring-bind (path line column) found
         (let ((text (ignore-errors (princ-to-string condition))))
           (format *error-output* "~&~a:~d:~d: ~a~%" (enough-namestring path) line column
-                  (subseq text 0 (position #\Newline text))))))))
+                  (one-line text)))))))
+
+(defun one-line (text)
+  "The text with a space for each line's end and what stands before and behind it."
+  (with-output-to-string (out)
+    (let ((pending nil) (begun nil))
+      (loop for each across text
+            do (cond ((member each '(#\Space #\Tab #\Newline)) (setf pending t))
+                     (t (when (and pending begun) (write-char #\Space out))
+                        (setf pending nil begun t)
+                        (write-char each out)))))))
 
 (let ((hook sb-ext:*invoke-debugger-hook*))
   (setf sb-ext:*invoke-debugger-hook*
