@@ -351,6 +351,7 @@ def test_the_beginning_of_a_compilers_output_counts_and_the_end_of_a_programs():
         ("/usr/lib/x.py", None), ("../x", None), ("<string>", None), ("a\tb", None), ("", None),
         (".build/main.js", None), ("/workspace/.tmp/x", None), ("a\u202eb", None),
         ("/workspace/../etc/x", None), ("  /etc/passwd", None), ("\t ../x", None), ("  /workspace/x", "x"),
+        ("/workspace/ ./ x", "x"),
     ],
 )  # fmt: skip
 def test_paths(path, wanted):

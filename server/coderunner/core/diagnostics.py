@@ -240,8 +240,8 @@ def _one_of(templates: Sequence[Template], line: str) -> bool:
 def workspace_path(path: str) -> str | None:
     """A printed path as the workspace's listing has it; None if it is outside of the workspace."""
     path = path.strip().removeprefix("file://").removeprefix(WORKSPACE)
-    while path.startswith("./"):
-        path = path[2:]
+    while path.startswith(("./", " ")):
+        path = path.removeprefix("./").lstrip()
     if path.startswith(("<", "(", *_OURS)):  # `<stdin>`, `(eval)` and the like are no files
         return None
     if "/../" in path:
