@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from .stream import Stream
 
 _FOREVER = 1e9  # seconds
-SPARE_SECONDS = 1.0  # from the start, until a container in which nothing runs imports what is seldom needed
+SPARE_SECONDS = 5.0  # from the start, until a container in which nothing runs imports what is seldom needed
 FLOOD_SECONDS = 0.005  # the longest that a flood of output is handled without a full turn of the loop
 _CLOSED = select.EPOLLHUP | select.EPOLLERR
 
