@@ -2,7 +2,8 @@
 # Measures a server and comparable programs, and prints a table: `make bench`; with `--write` it is written to
 # docs/performance.md. `scripts/bench.sh languages` measures the time to the first output of each language's program,
 # `scripts/bench.sh sizes` the cost of sessions, sockets and places in the queue as their number grows,
-# `scripts/bench.sh programs` what programs get over HTTP: a run, a batch, one-shot sessions.
+# `scripts/bench.sh programs` what programs get over HTTP: a run, a batch, one-shot sessions, and
+# `scripts/bench.sh runtimes` what gVisor costs, where the engine has it.
 set -euo pipefail
 . "$(dirname "$0")/engine.sh"
 
@@ -14,5 +15,5 @@ scripts/setup.sh --dev
 }
 ensure_engine
 ensure_origin
-case "${1:-}" in languages | sizes | programs) exec "$VENV/bin/python" -m "tests.bench.$1" "${@:2}" ;; esac
+case "${1:-}" in languages | sizes | programs | runtimes) exec "$VENV/bin/python" -m "tests.bench.$1" "${@:2}" ;; esac
 exec "$VENV/bin/python" -m tests.bench "$@"

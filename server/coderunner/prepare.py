@@ -24,6 +24,7 @@ from coderunner.config import Settings
 from coderunner.core.steps import OUTPUT, step_of
 from coderunner.engine.containers import DEADLINE_LABEL, ROLE_LABEL, ContainerSpec, settings_digest
 from coderunner.engine.docker import DockerEngine
+from coderunner.engine.runtimes import is_gvisor
 from coderunner.engine.sockets import AgentSocket
 from coderunner.errors import AgentLost, CodeRunnerError, EngineUnavailable, StartFailed
 from coderunner.fleet.catalog import BUILDING, FAILED, READY, LanguageCatalog, Readiness
@@ -262,6 +263,13 @@ class Preparation:
                 self.provisioner.forget(uid, session)
         if verdict.ok:
             log.info("container limits verified", extra=fields(language=name))
+            if is_gvisor(self.provisioner.runtime(name)):
+                # The canary has left out the probe of PID 1.
+                log.warning(
+                    "in gVisor a program can write to the server in its agent's name: no place for graders"
+                    " (docs/security-levels.md)",
+                    extra=fields(language=name),
+                )
             return True
         for failure in verdict.failures:
             log.critical("a container limit is not enforced", extra=fields(language=name, bound=failure))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from coderunner.agent import limited, tree
+from coderunner.agent import kernel, limited, tree
 from coderunner.agent.limited import Limited
 from tests.harness import wait_until
 
@@ -97,3 +97,25 @@ def test_a_supervisor_is_not_wedged_while_a_bomb_is_still_being_looked_for(
     assert signal.SIGKILL not in sent
     one.tick(now)
     assert sent[-1] == signal.SIGKILL
+
+
+def test_a_kernel_that_counts_no_refused_forks_is_asked_for_their_number(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As gVisor."""
+    files = {"/sys/fs/cgroup/pids/pids.max": b"128\n", "/sys/fs/cgroup/pids/pids.current": b"127\n"}
+
+    def read(path: str) -> bytes:
+        if path not in files:
+            raise FileNotFoundError(path)
+        return files[path]
+
+    monkeypatch.setattr(kernel, "read", read)
+    assert kernel.fork_refusals() is None
+    assert not kernel.full_of_processes()
+    files["/sys/fs/cgroup/pids/pids.current"] = b"130\n"
+    assert kernel.full_of_processes()
+    files["/sys/fs/cgroup/pids/pids.max"] = b"max\n"
+    assert not kernel.full_of_processes()
+    files.clear()
+    assert not kernel.full_of_processes()

@@ -163,8 +163,12 @@ OF_A_PROCESS = ("sched_setaffinity", "sched_setparam", "sched_setscheduler", "sc
         ("memfd_create", (0, 3), "allowed"),
         ("memfd_create", (0, 5), None),
         ("cachestat", (), None),
-        *((call, (process | high,), action) for call in OF_A_PROCESS for high in (0, 5 << 32)
-          for process, action in ((0, "allowed"), (1, None), (2, "allowed"), (4_194_303, "allowed"))),
+        *(
+            (call, (process | high,), action)
+            for call in OF_A_PROCESS
+            for high in (0, 5 << 32)
+            for process, action in ((0, "allowed"), (1, None), (2, "allowed"), (4_194_303, "allowed"))
+        ),
         ("setpriority", (0, 1, 19), None),
         ("setpriority", (0, 1 | 1 << 32, 19), None),
         ("setpriority", (0, 0, 19), "allowed"),

@@ -20,6 +20,7 @@ from coderunner.fleet.registry import Caller, Registry
 from coderunner.fleet.sweep import adopt_all
 from coderunner.fleet.uids import Uids
 from coderunner.schema import messages as m
+from coderunner.schema.limits import Limits
 from coderunner.sessions.container import Container
 from coderunner.sessions.deadlines import ResumeTimeouts
 from coderunner.sessions.session import Rules
@@ -64,6 +65,12 @@ class Provisioner:
         await container.connect(start=True)
         self.containers.append(container)
         return container
+
+    def can_change(self, language: str) -> bool:
+        return True
+
+    def memory(self, language: str, limits: Limits) -> int:
+        return limits.container_bytes
 
     async def remove(self, container: Container) -> None:
         await container.close()

@@ -10,18 +10,21 @@ import secrets
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
 import pytest
+from msgspec import structs
 
 from coderunner import config
 from coderunner.engine.attach import Address
 from coderunner.engine.building import archive_of
-from coderunner.engine.containers import ContainerSpec, command_of, create_body
+from coderunner.engine.containers import AGENT_COMMAND, ContainerSpec, command_of, create_body
 from coderunner.engine.firewall import helper_body
 from coderunner.engine.networks import NetworkSpec, network_body
+from coderunner.engine.runtimes import inner_limits
 from coderunner.gate import policy
 from coderunner.gate.bodies import Tables
 from coderunner.gate.proxy import EngineGate
@@ -181,6 +184,8 @@ async def test_a_servers_own_container_is_made_and_removed(gate: Gate, spec: Con
     memory = {"Memory": 2**42, "MemorySwap": 2**42}
     for wrong in (memory, {"PidsLimit": -1}, {"PidsLimit": 10**6}, {"CpuShares": 1}):
         await refused(gate, "POST", f"/containers/{made['Id']}/update", wrong)
+    # Not even the server's own command, as this container is not in gVisor.
+    await refused(gate, "POST", f"/containers/{made['Id']}/exec", inner_limits(16, 1 << 28))
     for call in ("exec", "kill", "resize?h=1&w=1", "stop", "restart", "rename?name=x", "archive?path=/"):
         await refused(gate, "POST", f"/containers/{made['Id']}/{call}", {"Cmd": ["id"]})
     assert (await gate.ask("DELETE", f"/containers/{made['Id']}?force=True&v=True"))[0] == 204
@@ -393,3 +398,93 @@ def test_a_server_works_behind_it(tmp_path: Path) -> None:
             assert proxy.wait(10) == 0
     assert "refused" not in log.read_text()
     assert not socket.exists()
+
+
+INNER = inner_limits(16, 1 << 28)
+
+
+class Asked:
+    """The engine, as the proxy asks it: a container in a runtime, and a command in it."""
+
+    def __init__(self, runtime: str, instance: str = INSTANCE) -> None:
+        labels = {"type": "coderunner-session", "coderunner.instance": instance}
+        one = {"Id": "a" * 64, "Config": {"Labels": labels}, "HostConfig": {"Runtime": runtime}}
+        command = {"ContainerID": "a" * 64, "ExitCode": 0}
+        self.documents = {f"/containers/{'a' * 64}/json": one, f"/exec/{'e' * 64}/json": command}
+
+    async def __call__(self, path: str) -> tuple[int, Any]:
+        return (200, self.documents[path]) if path in self.documents else (404, None)
+
+
+def asked(path: str, body: Body) -> policy.Call:
+    return policy.Call("POST", path, {}, json.dumps(body).encode())
+
+
+@pytest.mark.parametrize(
+    ("body", "runtime", "instance", "passes"),
+    [
+        (INNER, "runsc", INSTANCE, True),
+        (INNER, "runc", INSTANCE, False),
+        (INNER, "runsc", "somebodys", False),
+        ({**INNER, "Privileged": True}, "runsc", INSTANCE, False),
+        ({**INNER, "Cmd": [*INNER["Cmd"][:-2], "16", "1; id"]}, "runsc", INSTANCE, False),
+        ({**INNER, "Cmd": ["/bin/sh", "-c", "id", "sh", "16", "1"]}, "runsc", INSTANCE, False),
+        ({**INNER, "Cmd": "id"}, "runsc", INSTANCE, False),
+        ({"Cmd": ["id"]}, "runsc", INSTANCE, False),
+    ],
+)
+async def test_the_one_command_in_gvisor_is_that_of_its_limits(
+    tables: Tables, body: Body, runtime: str, instance: str, passes: bool
+) -> None:
+    one = policy.Policy(tables, Asked(runtime, instance))
+    call = asked(f"/containers/{'a' * 64}/exec", body)
+    if passes:
+        permit = await one.judge(call)
+        assert permit.path == call.path
+        assert json.loads(permit.body or b"") == INNER
+    else:
+        with pytest.raises(policy.Refused):
+            await one.judge(call)
+
+
+async def test_a_command_is_started_and_looked_at_in_ones_own_containers(tables: Tables) -> None:
+    path = f"/exec/{'e' * 64}"
+    own, foreign = (policy.Policy(tables, Asked("runsc", name)) for name in (INSTANCE, "somebodys"))
+    permit = await own.judge(asked(f"{path}/start", {"Detach": True, "Tty": True}))
+    assert json.loads(permit.body or b"") == {"Detach": False, "Tty": False}
+    look = policy.Call("GET", f"{path}/json")
+    assert (await own.judge(look)).path == look.path
+    for call in (asked(f"{path}/start", {}), look):
+        with pytest.raises(policy.Refused):
+            await foreign.judge(call)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "passes"),
+    [
+        ({}, True),
+        ({"pids": 40, "memory_bytes": 128 << 20}, True),
+        ({"pids": 1}, True),
+        ({"pids": 1 << 20}, False),
+        ({"memory_bytes": 1 << 40}, False),
+    ],
+)
+def test_a_container_in_gvisor_has_the_requested_limits_from_the_start(
+    spec: ContainerSpec, wanted: Body, passes: bool
+) -> None:
+    """As they cannot be changed later."""
+    there = Tables.of(
+        config.load({"INSTANCE_NAME": INSTANCE, "LANGUAGES": "python", "DOCKER_RUNTIME": "runsc"})
+    )
+    one = replace(spec, runtime="runsc", limits=structs.replace(spec.limits, **wanted), command=AGENT_COMMAND)
+    body = create_body(one)
+    if passes:
+        assert there.container(body, one.name, lambda _: "") == body
+        for wrong in ({"ShmSize": body["HostConfig"]["ShmSize"] + 1}, {"PidsLimit": 0}, {"Memory": None}):
+            with pytest.raises(policy.Refused):
+                there.container(
+                    {**body, "HostConfig": {**body["HostConfig"], **wrong}}, one.name, lambda _: ""
+                )
+    else:
+        with pytest.raises(policy.Refused):
+            there.container(body, one.name, lambda _: "")

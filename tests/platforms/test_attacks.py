@@ -19,6 +19,8 @@ pytestmark = [pytest.mark.long, pytest.mark.timeout(600 * SLOWNESS)]
 GROUPS: tuple[str, ...] = ("groups",)
 if SLOWNESS > 4:  # emulated: what floods the machine shows nothing but that it is slow
     GROUPS = ("group-reaches-another", "group-scans-the-host", "group-token-of-another")
+if os.environ.get("DOCKER_RUNTIME", "").startswith("runsc"):  # whose containers join no network
+    GROUPS = ("terminal-hog", "host-services", "links-planted", "links-before-every-request")
 ATTACKS = (
     "fork-bomb", "orphan-storm", "memory-main", "secrets", "network", "mount", "unshare-user",
     "setns", "bpf", "io-uring", "keyctl", "ptrace", "packet-filter*", "seccomp-filter*",

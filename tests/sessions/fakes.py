@@ -174,6 +174,7 @@ class Engine:
         self.away = False
         self.listed: list[SimpleNamespace] = []  # its containers, as it tells them
         self.removed: list[str] = []
+        self.state = SimpleNamespace(running=True, exit_code=0, oom_killed=False, ended_for_memory=False)
         self.networks = SimpleNamespace(members=set())
 
     async def list(self, labels: Any) -> list[SimpleNamespace]:
@@ -192,7 +193,7 @@ class Engine:
     async def inspect(self, container: str) -> SimpleNamespace:
         if self.away:
             raise EngineUnavailable("away")
-        return SimpleNamespace(running=True, exit_code=0, oom_killed=False)
+        return self.state
 
     async def prune_volumes(self, labels: Any) -> int:
         return 0

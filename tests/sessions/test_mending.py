@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+from types import SimpleNamespace
+
+import pytest
 
 from coderunner.schema import messages as m
 from coderunner.wire import flow, frames
@@ -169,3 +172,22 @@ class TestRun:
         world = await World(Agent()).begin()
         world.run(world.control())
         await until(lambda: world.ended == ["engine_lost"], "the session's end")
+
+    @pytest.mark.parametrize(
+        ("for_memory", "reason", "hit"), [(True, "oom", ("memory",)), (False, "engine_lost", ())]
+    )
+    async def test_a_container_that_ended_for_memory_says_so(self, for_memory, reason, hit):
+        """In gVisor the machine's kernel ends all of it, with the agent."""
+        one = Agent()
+        one.answers["run"] = {"state": state(1)}
+        world = await World(one).begin()
+        control = world.control()
+        world.run(control)
+        await until(lambda: world.session.channels[1].started, "the start")
+        world.engine.state = SimpleNamespace(
+            running=False, exit_code=137, oom_killed=True, ended_for_memory=for_memory
+        )
+        one.stream.cut()
+        await until(lambda: world.ended == ["engine_lost"], "the session's end")
+        [told_end] = told(control, m.Exit)
+        assert (told_end.reason, told_end.limits_hit, told_end.code) == (reason, hit, None)

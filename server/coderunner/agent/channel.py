@@ -296,7 +296,9 @@ class Channel(Limited):
             "intent": self.intent,
             "oom_kills": (0 if oom is None else oom - (self._oom_before or 0)) + self._memory.kills,
             "thrashed": self._memory.thrashed(time.monotonic(), timed_out=self.intent in TIMEOUTS),
-            "fork_refusals": 0 if refusals is None else refusals - (self._refusals_before or 0),
+            "fork_refusals": (
+                int(self._full_of_processes) if refusals is None else refusals - (self._refusals_before or 0)
+            ),
             "disk_full": self._told_full() or self._disk_full or self._look_at_disk(),
             "supervisor_lost": bool(record.get("supervisor_lost")),
         }

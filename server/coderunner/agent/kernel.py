@@ -88,6 +88,14 @@ def fork_refusals() -> int | None:
     return _counter(("/sys/fs/cgroup/pids.events", "/sys/fs/cgroup/pids/pids.events"), b"max")
 
 
+def full_of_processes() -> bool:
+    """Whether there are as many processes as the container may have; False if the kernel does not say."""
+    with suppress(OSError, ValueError):
+        most = int(read("/sys/fs/cgroup/pids/pids.max"))
+        return int(read("/sys/fs/cgroup/pids/pids.current")) >= most
+    return False
+
+
 def _number(paths: tuple[str, ...]) -> int | None:
     for path in paths:
         with suppress(OSError, ValueError):

@@ -48,6 +48,7 @@ class Limited(Start):
         # The kernel counts for the whole container: a channel's share is what came since its beginning.
         self._oom_before = kernel.oom_kills()
         self._refusals_before = kernel.fork_refusals()
+        self._full_of_processes = False  # was seen, where the kernel does not count refusals (gVisor)
         self._memory = memory.Memory(self.limits["memory_bytes"], now)
         self._disk_full = False
         self._disk_check = now + DISK_SECONDS
@@ -111,6 +112,8 @@ class Limited(Start):
         if now >= deadline:
             self.stop("wall_timeout")
             return now + RETRY_SECONDS
+        if self._refusals_before is None and not self._full_of_processes:
+            self._full_of_processes = kernel.full_of_processes()
         memory_look = self._memory.tick(now, self.supervisor, running=self.phase == RUNNING)
         moments: list[float] = [deadline, self._tick_cpu(now), memory_look]
         self.changed = self.halts.update(now) or self.changed

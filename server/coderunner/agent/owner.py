@@ -11,7 +11,9 @@ import stat
 
 from .lean import suppress
 
-FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+# Without O_PATH, gVisor follows a link in spite of O_NOFOLLOW where O_DIRECTORY is given, too.
+PLACE = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # O_NONBLOCK: opening a named pipe that nobody writes to would block PID 1.
 FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 LOOK, CHANGE = 0o500, 0o700  # permissions that are needed of a folder
@@ -23,6 +25,8 @@ MAX_KEPT = 64  # folders that are looked at in each of these
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     Entered = tuple[int, int | None]
 
 
@@ -33,9 +37,9 @@ def enter(name: str, needed: int, folder: int | None = None) -> Entered:
     Raises OSError.
     """
     try:
-        inner = os.open(name, FOLDER, dir_fd=folder)
+        inner = _open_folder(name, folder)
     except PermissionError:
-        return _widened(name, FOLDER, needed, folder)
+        return _widened(name, needed, folder, _open_folder)
     mode = os.fstat(inner).st_mode
     if mode & needed == needed:
         return inner, None
@@ -49,9 +53,9 @@ def enter(name: str, needed: int, folder: int | None = None) -> Entered:
 def read(name: str, folder: int, *, keep: bool = True) -> int:
     """Opens a file in ``folder`` for reading.  ``keep``: restore its permissions.  Raises OSError."""
     try:
-        return os.open(name, FILE, dir_fd=folder)
+        return _open_file(name, folder)
     except PermissionError:
-        source, before = _widened(name, FILE, READ, folder)
+        source, before = _widened(name, READ, folder, _open_file)
         if keep:
             restore(source, before)
         return source
@@ -106,12 +110,24 @@ def make_usable_at(name: str, folder: int) -> None:
     os.close(inner)
 
 
-def _widened(name: str, flags: int, needed: int, folder: int | None) -> Entered:
+def _open_folder(name: str, folder: int | None) -> int:
+    place = os.open(name, PLACE, dir_fd=folder)
+    try:
+        return os.open(".", FOLDER, dir_fd=place)
+    finally:
+        os.close(place)
+
+
+def _open_file(name: str, folder: int | None) -> int:
+    return os.open(name, FILE, dir_fd=folder)
+
+
+def _widened(name: str, needed: int, folder: int | None, again: Callable[[str, int | None], int]) -> Entered:
     # O_PATH needs no permission and follows no link, so the permissions of exactly this file are changed.
     thing = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
     try:
         before = stat.S_IMODE(os.fstat(thing).st_mode)
         os.chmod(f"/proc/self/fd/{thing}", before | needed)
-        return os.open(name, flags, dir_fd=folder), before
+        return again(name, folder), before
     finally:
         os.close(thing)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import fcntl
 import termios
 
+from .lean import suppress
+
 _IUTF8 = 0o40000  # `termios` has no constant for it
 
 
@@ -19,7 +21,8 @@ def set_utf8(terminal: int) -> None:
 
 def resume_output(terminal: int) -> None:
     """Resumes a terminal's output, whether a program stopped it by `tcflow` or the user by Ctrl-S."""
-    termios.tcflow(terminal, termios.TCOON)
+    with suppress(termios.error):  # gVisor's terminals cannot be stopped so
+        termios.tcflow(terminal, termios.TCOON)
     modes = termios.tcgetattr(terminal)
     if modes[0] & termios.IXON:
         # Clearing the mode that gives Ctrl-S its meaning makes the kernel forget a Ctrl-S.
@@ -46,6 +49,7 @@ class Streams:
         for number, flags in self._flags.items():
             fcntl.fcntl(number, fcntl.F_SETFL, flags)
         if self._terminal >= 0:
-            fcntl.ioctl(self._terminal, termios.TIOCNXCL)
+            with suppress(OSError):  # nor be used exclusively
+                fcntl.ioctl(self._terminal, termios.TIOCNXCL)
             termios.tcsetattr(self._terminal, termios.TCSANOW, self._modes)
             resume_output(self._terminal)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -17,17 +18,21 @@ UNTRIED = "untried: "  # begins an outcome that says why the attack is impossibl
 class Case:
     """An attack. `attacks`: what is attacked and by what, for the listing. `script`: carries it out, and
     describes in a few words what happened. Anything but one of the `expected` outcomes means that the attack
-    succeeded; one that begins with UNTRIED counts as passed."""
+    succeeded; one that begins with UNTRIED counts as passed. `also`: patterns (fnmatch) of others that are
+    expected of this server's runtime."""
 
     name: str
     group: str
     attacks: str
     expected: tuple[str, ...]
     script: Script
+    also: tuple[str, ...] = ()
 
     def holds(self, seen: str) -> bool:
         """Whether an outcome is an expected one."""
-        return seen in self.expected or seen.startswith(UNTRIED)
+        if seen in self.expected or seen.startswith(UNTRIED):
+            return True
+        return any(fnmatch.fnmatchcase(seen, pattern) for pattern in self.also)
 
 
 class Group:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import aiohttp
 
-from coderunner.attack import catalogue
+from coderunner.attack import catalogue, gvisor
 from coderunner.attack.bystander import Bystander, Echo
 from coderunner.attack.case import Case
 from coderunner.attack.means import Means, asks
@@ -201,6 +201,7 @@ async def _all(
     """Carries out the cases and prints a line for each. Raises Unexpected if the keys are not known."""
     if means is not None:
         await known(url, means, slowness)
+    chosen = await gvisor.fitted(chosen, url, bearer)
     print(heading(), flush=True)
     results = []
     for case in chosen:

@@ -14,11 +14,11 @@ from coderunner.engine.containers import (
     NAMESERVERS,
     SYSCTLS,
     TMP_INODES,
-    USUAL_RUNTIMES,
     ContainerSpec,
     shm_bytes,
 )
 from coderunner.engine.hidden import READONLY_PATHS, masked_paths
+from coderunner.engine.runtimes import USUAL_RUNTIMES, is_gvisor, memory_of
 
 PACKAGE = "coderunner.canary.inside"
 # In the order of loading: each module after those that it imports.
@@ -52,7 +52,7 @@ def expectation(spec: ContainerSpec) -> dict[str, Any]:
         "uid": spec.uid,
         "host_name": HOST_NAME,
         "pids": limits.pids,
-        "memory_bytes": limits.container_bytes,
+        "memory_bytes": memory_of(limits, spec.runtime),
         "cpus": limits.cpus,
         "nofile": limits.nofile,
         "file_bytes": limits.file_bytes,
@@ -67,6 +67,8 @@ def expectation(spec: ContainerSpec) -> dict[str, Any]:
         "nameservers": NAMESERVERS,
         "masked_paths": masked_paths(),
         "readonly_paths": READONLY_PATHS,
+        # Its system calls end in a kernel of its own: what protects the machine's would prove nothing.
+        "gvisor": is_gvisor(spec.runtime),
     }
 
 

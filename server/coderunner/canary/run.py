@@ -6,8 +6,9 @@ import asyncio
 import contextlib
 import hashlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from coderunner.engine.attach import AttachStream
 from coderunner.engine.containers import ContainerSpec, create_body
 from coderunner.engine.docker import DockerEngine
 from coderunner.engine.effective import compare
+from coderunner.engine.runtimes import is_gvisor, memory_of
 from coderunner.errors import EngineError, ImageMissing, NameConflict, StartFailed
 from coderunner.logs import fields
 from coderunner.schema.canary import ERROR, Finding, ReportLine
@@ -59,7 +61,7 @@ async def run_canary(
         return known
     spec = replace(spec, command=await asyncio.to_thread(command, spec))
     body = create_body(spec)
-    document, findings = await attack(engine, body, spec.name)
+    document, findings = await attack(engine, body, spec.name, started=partial(_limit_inside, engine, spec))
     verdict = verdict_of(compare(body, document), findings)
     failed = [f"{name}: {finding.detail}" for name, finding in findings.items() if finding.outcome == ERROR]
     # A probe that could not run proves nothing: neither a good verdict nor a bad one.
@@ -75,11 +77,22 @@ async def run_canary(
     return verdict
 
 
+async def _limit_inside(engine: DockerEngine, spec: ContainerSpec, container: str) -> None:
+    if is_gvisor(spec.runtime):
+        memory_bytes = memory_of(spec.limits, spec.runtime)
+        await engine.limit_inside(container, pids=spec.limits.pids, memory_bytes=memory_bytes)
+
+
 async def attack(
-    engine: DockerEngine, body: Mapping[str, Any], name: str
+    engine: DockerEngine,
+    body: Mapping[str, Any],
+    name: str,
+    *,
+    started: Callable[[str], Awaitable[None]] | None = None,
 ) -> tuple[dict[str, Any], dict[str, Finding]]:
     """Creates the container, runs it to its end and removes it. Returns (the engine's document about it, the
-    probes' findings by name). `body`: the create request. `name`: the container's."""
+    probes' findings by name). `body`: the create request. `name`: the container's. `started`: called with its
+    id once it runs."""
     try:
         container = await engine.create_from(body, name)
     except NameConflict:  # the name belongs to another container, which must not be removed
@@ -93,6 +106,8 @@ async def attack(
         stream = await engine.attach(container)
         try:
             await engine.start(container)
+            if started is not None:
+                await started(container)
             findings = await read_findings(stream)
         finally:
             await stream.close()

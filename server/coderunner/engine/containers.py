@@ -15,6 +15,7 @@ from typing import Any
 
 from coderunner.engine.filter import seccomp_profile
 from coderunner.engine.hidden import READONLY_PATHS, masked_paths
+from coderunner.engine.runtimes import USUAL_RUNTIMES, memory_of, pids_of
 from coderunner.schema.languages import Language
 from coderunner.schema.limits import Limits
 from coderunner.wire import SOCKET_FOLDER
@@ -53,9 +54,7 @@ SYSCTLS = {
 # On a kernel without IPv6 this setting does not exist, and a container that asks for it cannot start.
 if Path("/proc/sys/net/ipv6").exists():
     SYSCTLS["net.ipv6.conf.lo.disable_ipv6"] = "0"
-# Other runtimes, such as gVisor, have their own terminals and networks.
-USUAL_RUNTIMES = (None, "runc", "crun")
-MAX_SHM_BYTES = 16 * 1024 * 1024
+MAX_SHM_BYTES, SHM_SHARE = 16 * 1024 * 1024, 16  # at most, and this part of the programs' memory
 
 AGENT_COMMAND = (
     "/usr/bin/python3", "-I", "-S", "-c",
@@ -127,7 +126,7 @@ def shm_bytes(limits: Limits) -> int:
     """The size of /dev/shm in bytes. It is small, as it uses the session's memory, like the workspace and
     /tmp, which may fill half of that."""
     # A sixteenth: 16 MiB for 256 MiB of memory, and in proportion below.
-    return min(MAX_SHM_BYTES, limits.memory_bytes // 16)
+    return min(MAX_SHM_BYTES, limits.memory_bytes // SHM_SHARE)
 
 
 def _tmpfs(spec: ContainerSpec) -> dict[str, str]:
@@ -313,18 +312,18 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "HostConfig.PidsLimit",
-        lambda s: s.limits.pids,
-        "limits a fork bomb; 0 would mean unlimited",
+        lambda s: pids_of(s.limits, s.runtime),
+        "limits a fork bomb; 0 would mean unlimited. Higher for gVisor, whose own threads count, too",
     ),
     Setting(
         "HostConfig.Memory",
-        lambda s: s.limits.container_bytes,
+        lambda s: memory_of(s.limits, s.runtime),
         "for programs, tmpfs and shared memory together, or for the compiler if it needs more: then the "
         "agent limits programs to their share",
     ),
     Setting(
         "HostConfig.MemorySwap",
-        lambda s: s.limits.container_bytes,
+        lambda s: memory_of(s.limits, s.runtime),
         "equal to the memory, so no swap; by default it is twice the memory",
     ),
     Setting(

@@ -25,6 +25,7 @@ from coderunner.engine.faults import translated
 from coderunner.engine.kinds import refuse_podman
 from coderunner.engine.networks import Networks
 from coderunner.engine.plain import PlainCalls
+from coderunner.engine.runtimes import RUN_EXEC, inner_limits
 from coderunner.engine.states import (
     ContainerState,
     ContainerSummary,
@@ -47,7 +48,9 @@ from coderunner.schema.engine import (
     Ended,
     EngineFacts,
     EngineVersion,
+    ExecDocument,
     ImageDocument,
+    Made,
     VolumeList,
 )
 
@@ -305,6 +308,21 @@ class DockerEngine:
             body["PidsLimit"] = pids
         async with self._call("update", refused=StartFailed):
             await self._plain.ask("POST", f"containers/{container}/update", object, body=body)
+
+    async def limit_inside(self, container: str, *, pids: int, memory_bytes: int) -> None:
+        """Sets the limits of gVisor's own control groups in a running container.
+
+        Raises ContainerGone, StartFailed if that is not possible."""
+        async with self._call("exec", refused=StartFailed):
+            # As one plain request that lasts as long as the command: aiodocker's own is for its streams.
+            body = inner_limits(pids, memory_bytes)
+            made = await self._plain.ask("POST", f"containers/{container}/exec", Made, body=body)
+            await self._plain.ask("POST", f"exec/{made.id}/start", object, body=RUN_EXEC)
+            told = await self._plain.ask("GET", f"exec/{made.id}/json", ExecDocument)
+        if told.exit_code != 0:
+            raise StartFailed(
+                f"exec: the limits inside of the container could not be set (code {told.exit_code})"
+            )
 
     # --- one call -----------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from coderunner.engine.runtimes import is_gvisor
 from coderunner.schema.engine import (
     ContainerDocument,
     ContainerRow,
@@ -81,6 +82,7 @@ class ImageInfo:
 class ContainerState:
     """The state of one container. `exit_code`: None if it is running or was never started. `pid`: of its PID
     1 on the host, 0 if it is not running. `oom_killed`: exact on cgroup v1; on v2 the engine may miss it.
+    `runtime`: the engine's name for it, "" if it does not say.
     """
 
     id: str
@@ -96,6 +98,7 @@ class ContainerState:
     image: str
     started_at: str
     finished_at: str
+    runtime: str = ""
 
     @classmethod
     def of(cls, document: ContainerDocument) -> ContainerState:
@@ -117,7 +120,14 @@ class ContainerState:
             image=document.config.image,
             started_at=state.started_at,
             finished_at=state.finished_at,
+            runtime=document.host_config.runtime if document.host_config is not None else "",
         )
+
+    @property
+    def ended_for_memory(self) -> bool:
+        """Whether all of it ended because its memory was used up: so it is in gVisor alone, where the
+        machine's kernel sees one process in the whole container."""
+        return not self.running and self.oom_killed and is_gvisor(self.runtime)
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,7 +94,7 @@ class Opener:
             deadline=timing.now() + self._queue_timeout,
             priority=caller.priority,
             # Of the whole container: the queue also admits by memory.
-            memory=limits.container_bytes,
+            memory=self._provisioner.memory(language.name, limits),
             cap=cap,
         )
         # In this order: slot, place in the group, container. Each step gives back all before it if it fails.
@@ -148,15 +148,18 @@ class Opener:
 
     async def _container(self, language: Language, limits: Limits) -> tuple[Container, bool]:
         """A container with these limits, and whether it comes from the warm pool."""
+        # Warm containers have the language's usual limits; a request for others changes them in place.
+        usual = self._provisioner.catalog.limits(language.name)
+        # Most sessions take the usual limits, and need no call of the engine.
+        others = (limits.container_bytes, limits.pids) != (usual.container_bytes, usual.pids)
+        if others and not self._provisioner.can_change(language.name):
+            return await self._provisioner.create(language.name, limits=limits), False
         # Also counts the demand by which the pool is refilled, so it is asked even if it has none.
         container = self._warm.acquire(language.name)
         warm = container is not None
         if container is None:
             container = await self._provisioner.create(language.name)
-        # Warm containers have the language's usual limits; a request for others changes them in place.
-        usual = self._provisioner.catalog.limits(language.name)
-        # Most sessions take the usual limits, and need no call of the engine.
-        if (limits.container_bytes, limits.pids) != (usual.container_bytes, usual.pids):
+        if others:
             try:
                 await self._provisioner.engine.update(
                     container.id, memory_bytes=limits.container_bytes, pids=limits.pids

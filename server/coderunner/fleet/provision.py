@@ -17,11 +17,11 @@ from coderunner.engine.containers import (
     OWNER_LABEL,
     SESSION_TYPE,
     SOCKET_LABEL,
-    USUAL_RUNTIMES,
     ContainerSpec,
     command_of,
 )
 from coderunner.engine.docker import DockerEngine
+from coderunner.engine.runtimes import USUAL_RUNTIMES, in_runtime, is_gvisor, memory_of
 from coderunner.engine.sockets import AgentSocket, AgentSockets
 from coderunner.errors import (
     AgentLost,
@@ -143,9 +143,15 @@ class Provisioner:
         return self._failed[1] if self._failed and now - self._failed[0] < TROUBLE_SECONDS else None
 
     async def create(
-        self, language: str, *, priority: int = workers.USER, wait_for_preload: bool = False
+        self,
+        language: str,
+        *,
+        limits: Limits | None = None,
+        priority: int = workers.USER,
+        wait_for_preload: bool = False,
     ) -> Container:
-        """Makes a container of a language, with its agent attached.  ``priority``: in the worker pool.
+        """Makes a container of a language, with its agent attached.  ``limits``: others than the language's
+        usual ones.  ``priority``: in the worker pool.
 
         ``wait_for_preload``: False where a user waits, or the next one soon will: then the preload may become
         ready later.
@@ -154,7 +160,7 @@ class Provisioner:
         """
         try:
             container = await self._pool.submit(
-                lambda: self._create_named(language, wait_for_preload=wait_for_preload),
+                lambda: self._create_named(language, limits, wait_for_preload=wait_for_preload),
                 priority=priority,
                 name=f"provision {language}",
                 timeout=self.identity.create_seconds + preparation_seconds(self.catalog.language(language)),
@@ -178,10 +184,20 @@ class Provisioner:
         """Removes a container that was made for a caller who has given up meanwhile."""
         await self._remove(container)
 
+    def runtime(self, language: str) -> str | None:
+        """The runtime of this language's containers; None for the engine's default."""
+        return self.catalog.language(language).runtime or self.identity.runtime
+
+    def memory(self, language: str, limits: Limits) -> int:
+        """The limit of memory of a container of this language, in bytes."""
+        return memory_of(limits, self.runtime(language))
+
+    def _declared(self, language: str) -> Language:
+        return in_runtime(self.catalog.language(language), self.runtime(language))
+
     def socket(self, language: str, session: str) -> AgentSocket | None:
         """A socket for a new container of this language; None when it can have none.  Raises AgentLost."""
-        runtime = self.catalog.language(language).runtime or self.identity.runtime
-        if self.sockets is None or not self.sockets.usable or runtime not in USUAL_RUNTIMES:
+        if self.sockets is None or not self.sockets.usable or self.runtime(language) not in USUAL_RUNTIMES:
             return None
         return self.sockets.make(session)
 
@@ -192,12 +208,14 @@ class Provisioner:
         uid: int,
         image: str | None = None,
         socket: AgentSocket | None = None,
+        limits: Limits | None = None,
     ) -> ContainerSpec:
-        """The specification of a container of this language.  ``image``: another than the catalog's."""
+        """The specification of a container of this language.  ``image``: another than the catalog's.
+        ``limits``: others than the language's usual ones."""
         # By the label `reap` finds the folder of a container whose server is gone.
         folder = {} if socket is None else {SOCKET_LABEL: str(socket.folder)}
-        declared = self.catalog.language(language)
-        limits = self.catalog.limits(language)
+        declared = self._declared(language)
+        limits = limits or self.catalog.limits(language)
         # Labels cannot be changed later, so it is the latest end of a session that begins after the longest
         # wait in the warm pool.
         deadline = time.time() + WARM_AGE_SECONDS + max(self.identity.lifetime_ms, limits.lifetime_ms) / 1000
@@ -216,21 +234,25 @@ class Provisioner:
                 **folder,
             },
             limits=limits,
-            runtime=declared.runtime or self.identity.runtime,
+            runtime=self.runtime(language),
             disk_read=self.identity.disk_read,
             cgroup_parent=self.identity.cgroup_parent,
             socket=folder.get(SOCKET_LABEL),
         )
 
-    async def _create_named(self, language: str, *, wait_for_preload: bool) -> Container:
+    async def _create_named(
+        self, language: str, limits: Limits | None, *, wait_for_preload: bool
+    ) -> Container:
         """As `_create_as_can_be`, with another random name when a container has the first one already."""
         # Names are random: one conflict is a coincidence, and three in a row are another problem.
         for _ in range(MAX_NAMES - 1):
             with contextlib.suppress(NameConflict):
-                return await self._create_as_can_be(language, wait_for_preload=wait_for_preload)
-        return await self._create_as_can_be(language, wait_for_preload=wait_for_preload)
+                return await self._create_as_can_be(language, limits, wait_for_preload=wait_for_preload)
+        return await self._create_as_can_be(language, limits, wait_for_preload=wait_for_preload)
 
-    async def _create_as_can_be(self, language: str, *, wait_for_preload: bool) -> Container:
+    async def _create_as_can_be(
+        self, language: str, limits: Limits | None, *, wait_for_preload: bool
+    ) -> Container:
         """As `_create`, without a socket when that is what fails.
 
         Until one container had a socket, it is not known whether the engine can mount it.
@@ -238,16 +260,18 @@ class Provisioner:
         # Asked before the attempt, which may change the answer.
         doubtful = self.sockets is not None and self.sockets.doubtful
         try:
-            return await self._create(language, wait_for_preload=wait_for_preload)
+            return await self._create(language, limits, wait_for_preload=wait_for_preload)
         except (StartFailed, AgentLost) as error:
             if self.sockets is None or not doubtful:
                 raise
-            container = await self._create(language, wait_for_preload=wait_for_preload, plain=True)
+            container = await self._create(language, limits, wait_for_preload=wait_for_preload, plain=True)
             # Only if it works without: otherwise the socket was not the cause.
             self.sockets.give_up(error.message)
             return container
 
-    async def _create(self, language: str, *, wait_for_preload: bool, plain: bool = False) -> Container:
+    async def _create(
+        self, language: str, limits: Limits | None, *, wait_for_preload: bool, plain: bool = False
+    ) -> Container:
         """Makes a container, attaches to its agent and prepares the language.
 
         ``plain``: without a socket."""
@@ -257,7 +281,7 @@ class Provisioner:
         container_id = None
         try:
             socket = None if plain else self.socket(language, session)
-            spec = self.spec(language, session, uid, socket=socket)
+            spec = self.spec(language, session, uid, socket=socket, limits=limits)
             try:
                 container_id = await self.engine.create(spec)
             except ImageMissing:
@@ -271,7 +295,10 @@ class Provisioner:
                 self.engine, container_id, session=session, language=language, uid=uid, socket=socket
             )
             await container.connect(start=True)
-            await _prepare(container, self.catalog.language(language), wait_for_preload=wait_for_preload)
+            if is_gvisor(spec.runtime):
+                memory = memory_of(spec.limits, spec.runtime)
+                await self.engine.limit_inside(container_id, pids=spec.limits.pids, memory_bytes=memory)
+            await _prepare(container, self._declared(language), wait_for_preload=wait_for_preload)
             return container
         except BaseException:
             # Also when cancelled: neither a container nor a user id may be lost.
@@ -281,6 +308,10 @@ class Provisioner:
                 # Shielded: a second cancellation must not leave the container behind.
                 await asyncio.shield(self._erase(container_id, uid, session))
             raise
+
+    def can_change(self, language: str) -> bool:
+        """Whether the limits of a container of this language can be changed while it runs."""
+        return not is_gvisor(self.runtime(language))  # its `update` does not exist
 
     async def remove(self, container: Container) -> None:
         """Closes the link and removes the container.  What the engine refuses now, the sweep does later."""

@@ -297,7 +297,7 @@ class Registry:
             language=record.language,
             # Not in use: an adopted ticket does not wait.
             deadline=now,
-            memory=record.limits.container_bytes,
+            memory=self._provisioner.memory(record.language, record.limits),
         )
         slot = self.queue.adopt(ticket)
         try:

@@ -12,6 +12,8 @@ from functools import partial
 from ipaddress import IPv4Network
 from typing import Any
 
+from msgspec import structs
+
 from coderunner import declarations
 from coderunner.canary.program import command as canary_command
 from coderunner.config import Settings
@@ -22,6 +24,7 @@ from coderunner.engine.containers import (
     OWNER_LABEL,
     ROLE_LABEL,
     SESSION_TYPE,
+    SHM_SHARE,
     ContainerSpec,
     command_of,
     create_body,
@@ -29,9 +32,12 @@ from coderunner.engine.containers import (
 from coderunner.engine.firewall import helper_body
 from coderunner.engine.networks import BRIDGE_DIGITS, BRIDGE_PREFIX, NETWORK_TYPE, NetworkSpec, network_body
 from coderunner.engine.recipes import Recipe, base_recipe, language_recipe, recipe_for
+from coderunner.engine.runtimes import in_runtime, inner_limits, is_gvisor, pids_in, sandbox_bytes
 from coderunner.schema.languages import Language
+from coderunner.schema.limits import Limits
 
 CANARY = "canary"
+MAX_NUMBER = 1 << 50  # of bytes or threads, before the ceilings are looked at
 MAX_LABEL = 256  # characters of a label's value
 LABELS = frozenset(
     {"type", INSTANCE_LABEL, OWNER_LABEL, ROLE_LABEL, DEADLINE_LABEL, "coderunner.session",
@@ -39,6 +45,7 @@ LABELS = frozenset(
 )  # fmt: skip
 # User and group have one number; a name would be looked up in the image's own /etc/passwd.
 _USER = re.compile(r"([0-9]{1,7}):\1")
+_NUMBER = re.compile(r"[1-9][0-9]{0,18}")
 _BRIDGE = re.compile(rf"{BRIDGE_PREFIX}[0-9a-zA-Z]{{{BRIDGE_DIGITS}}}")
 
 
@@ -98,7 +105,9 @@ class Tables:
         return _same(sent, self._helper(sent, labels, ours))
 
     def _session(self, sent: Mapping[str, Any], name: str, labels: Mapping[str, str]) -> dict[str, Any]:
-        settings, language = self.settings, self.languages[self.images[sent["Image"]]]
+        settings, declared = self.settings, self.languages[self.images[sent["Image"]]]
+        runtime = declared.runtime or settings.docker_runtime
+        language = in_runtime(declared, runtime)
         user = _USER.fullmatch(str(sent.get("User")))
         first = settings.session_uid_base
         if user is None or not first <= int(user[1]) < first + settings.session_uid_count:
@@ -108,9 +117,9 @@ class Tables:
             image=sent["Image"],
             name=name,
             uid=int(user[1]),
-            limits=resolve(self.rules.defaults, language.limits),
+            limits=self._limits(language, sent, runtime),
             labels=labels,
-            runtime=language.runtime or settings.docker_runtime,
+            runtime=runtime,
             disk_read=settings.disk_read_limit,
             cgroup_parent=settings.cgroup_parent,
         )
@@ -144,20 +153,44 @@ class Tables:
     def update(self, sent: Mapping[str, Any]) -> dict[str, int]:
         """The body for new limits of a container. Raises Refused if they exceed the ceilings."""
         memory, pids = sent.get("Memory"), sent.get("PidsLimit")
-        maximum = self.rules.ceilings
+        most_pids = self._maximum("pids", "pids")
+        most_memory = self._maximum("memory_bytes", "container_bytes")
         made: dict[str, int] = {}
         if memory is not None:
-            made |= {"Memory": _whole(memory, self._maximum("memory_bytes", maximum))}
+            made |= {"Memory": _whole(memory, most_memory)}
             # Memory and swap together: equal to Memory, the container gets no swap (Docker's API,
             # HostConfig).
             made["MemorySwap"] = made["Memory"]
         if pids is not None:
-            made["PidsLimit"] = _whole(pids, self._maximum("pids", maximum))
+            made["PidsLimit"] = _whole(pids, most_pids)
         return _same(sent, made)
 
-    def _maximum(self, name: str, ceilings: Mapping[str, int]) -> int:
+    def inner_limits(self, sent: Mapping[str, Any]) -> dict[str, Any]:
+        """The body that sets the limits of gVisor's own control groups. Raises Refused if `sent` differs."""
+        words = sent.get("Cmd")
+        numbers = words[-2:] if isinstance(words, list) else ()
+        if len(numbers) != 2 or not all(isinstance(one, str) and _NUMBER.fullmatch(one) for one in numbers):
+            raise Refused("the command is not the one that sets limits")
+        return _same(sent, inner_limits(int(numbers[0]), int(numbers[1])))
+
+    def _limits(self, language: Language, sent: Mapping[str, Any], runtime: str | None) -> Limits:
+        """The limits of the container that `sent` describes: the usual ones, but in gVisor, which cannot
+        change them later, those that a session has requested. Raises Refused if they exceed the ceilings."""
+        usual = resolve(self.rules.defaults, language.limits)
+        host = sent.get("HostConfig")
+        if not is_gvisor(runtime) or not isinstance(host, Mapping):
+            return usual
+        numbers = [host.get(name) for name in ("PidsLimit", "Memory", "ShmSize")]
+        threads, memory, shared = (_whole(number, MAX_NUMBER) for number in numbers)
+        pids = _whole(pids_in(threads), self._maximum("pids", "pids"))
+        whole = _whole(memory - sandbox_bytes(pids), self._maximum("memory_bytes", "container_bytes"))
+        # What is the compilers' says nothing of the programs', of which shared memory is a part.
+        part = whole if whole > (usual.compile_memory_bytes or 0) else shared * SHM_SHARE
+        return structs.replace(usual, pids=pids, memory_bytes=_whole(part, whole))
+
+    def _maximum(self, ceiling: str, name: str) -> int:
         limits = [resolve(self.rules.defaults, one.limits) for one in self.languages.values()]
-        return max(ceilings.get(name, 0), *(int(getattr(one, name)) for one in limits))
+        return max(self.rules.ceilings.get(ceiling, 0), *(int(getattr(one, name)) for one in limits))
 
     def labels(self, sent: Any, kind: str) -> dict[str, str]:
         """The labels, if they are of this instance, of type `kind`, and only known ones. Raises Refused."""

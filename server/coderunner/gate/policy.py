@@ -14,6 +14,7 @@ from coderunner.engine.containers import INSTANCE_LABEL, SESSION_TYPE
 from coderunner.engine.networks import NETWORK_TYPE
 from coderunner.engine.origin import ORIGIN
 from coderunner.engine.recipes import PREFIX
+from coderunner.engine.runtimes import RUN_EXEC, is_gvisor
 from coderunner.engine.uses import IMAGES_LABEL, USES
 from coderunner.gate.bodies import Refused, Tables, read_object
 
@@ -237,6 +238,24 @@ class Policy:
         body = self._tables.update(read_object(call.body or b""))
         return await self._use(call, groups, body=json.dumps(body).encode(), kind="application/json")
 
+    async def _make_exec(self, call: Call, groups: tuple[str, ...]) -> Permit:
+        _only(call.query)
+        body = self._tables.inner_limits(read_object(call.body or b""))
+        permit = await self._use(call, groups, body=json.dumps(body).encode(), kind="application/json")
+        _, document = await self._ask(permit.path.removesuffix("/exec") + "/json")
+        if not is_gvisor(((document or {}).get("HostConfig") or {}).get("Runtime")):
+            raise Refused("commands are executed in gVisor's containers only")
+        return permit
+
+    async def _exec(self, call: Call, groups: tuple[str, ...]) -> Permit:
+        _only(call.query)
+        status, document = await self._ask(f"/exec/{groups[0]}/json")
+        if status == 200:
+            await self._container(str((document or {}).get("ContainerID")))
+        if call.method == "GET":
+            return Permit("GET", call.path)
+        return _json(call.path, RUN_EXEC)
+
     async def _remove(self, call: Call, groups: tuple[str, ...]) -> Permit:
         _only(call.query, "force", "v", "link")
         # With `link`, the engine removes a link between two containers, and not the container.
@@ -368,6 +387,10 @@ RULES: tuple[Rule, ...] = (
     Rule("POST", f"/containers/{_NAME}(/wait)", "of this instance", "wait"),
     Rule("POST", f"/containers/{_NAME}(/attach)", "of this instance", "attach"),
     Rule("POST", f"/containers/{_NAME}(/update)", "of this instance; limits up to their ceilings", "update"),
+    Rule("POST", f"/containers/{_NAME}(/exec)", "of this instance, in gVisor; the command is the one that"
+         " sets the limits of its own control groups", "make_exec"),
+    Rule("POST", "/exec/([0-9a-f]{64})/start", "of a container of this instance", "exec"),
+    Rule("GET", "/exec/([0-9a-f]{64})/json", "of a container of this instance", "exec"),
     Rule("DELETE", f"/containers/{_NAME}", "of this instance", "remove"),
     Rule("GET", "/volumes", "filtered by label", "list_volumes"),
     Rule("POST", "/volumes/create", "a record of images in use: name and labels, no options", "make_volume"),

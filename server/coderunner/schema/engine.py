@@ -111,6 +111,12 @@ class ContainerConfig(Struct, frozen=True, rename="pascal"):
     labels: Labels | None = None
 
 
+class ContainerHost(Struct, frozen=True, rename="pascal"):
+    """What a container has from its machine. `runtime`: the engine's name for it."""
+
+    runtime: str = ""
+
+
 class ContainerDocument(Struct, frozen=True, rename="pascal"):
     """`GET /containers/{id}/json`. `name` begins with a slash."""
 
@@ -118,6 +124,7 @@ class ContainerDocument(Struct, frozen=True, rename="pascal"):
     name: str
     state: RunState
     config: ContainerConfig
+    host_config: ContainerHost | None = None
 
 
 class Endpoint(Struct, frozen=True, rename="pascal"):
@@ -155,6 +162,18 @@ class Ended(Struct, frozen=True, rename="pascal"):
     """`POST /containers/{id}/wait`: the container's exit code."""
 
     status_code: int
+
+
+class Made(Struct, frozen=True, rename="pascal"):
+    """`POST /containers/{id}/exec`: the command's id."""
+
+    id: Id
+
+
+class ExecDocument(Struct, frozen=True, rename="pascal"):
+    """`GET /exec/{id}/json`. `exit_code`: null while it runs."""
+
+    exit_code: int | None = None
 
 
 class Volume(Struct, frozen=True, rename="pascal"):

@@ -458,5 +458,5 @@ class Channels:
         for channel in self.all.values():
             if channel.exit is None:
                 channel.end = channel.cache.end
-                channel.exit = endings.lost(channel)
+                channel.exit = endings.lost(channel, out_of_memory=self._container.out_of_memory)
                 channel.traced.end(channel.exit.reason)

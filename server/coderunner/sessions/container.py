@@ -85,7 +85,8 @@ class Container:
     ``session``, ``language``, ``uid``: for which it was made.  ``socket``: to which its agent connects.
     Without one, or when the agent does not connect, the engine's attach stream is used.
 
-    ``gone``: done, with the reason, when the container cannot be used any more.  ``fault``: done when a fault
+    ``gone``: done, with the reason, when the container cannot be used any more.  ``out_of_memory``: whether
+    that was because its memory was used up.  ``fault``: done when a fault
     of this server has ended the link: the container still works, and has to be adopted again.  ``changed``:
     fires whenever something has happened that a task may wait for.  ``holdings``: memory that it makes this
     server use.  ``link``: from `connect` on."""
@@ -110,6 +111,7 @@ class Container:
         self.holdings = Holdings()
         self.link: AgentLink
         self.socket = socket
+        self.out_of_memory = False
         self._linked = False
         self._engine = engine
         self._events: AgentEvents | None = None
@@ -278,6 +280,7 @@ class Container:
             try:
                 state = await self._engine.inspect(self.id)
                 if not state.running:
+                    self.out_of_memory = state.ended_for_memory
                     self._lose(f"the container has ended (code {state.exit_code}, oom {state.oom_killed})")
                     return
                 have = self._events.have() if self._events is not None else {}

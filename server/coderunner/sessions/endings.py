@@ -38,16 +38,19 @@ def exit_message(channel: Channel, evidence: object, *, others: bool) -> Exit:
     )
 
 
-def lost(channel: Channel) -> Exit:
-    """The exit message of a program whose end was not seen, as the container is gone or was condemned."""
+def lost(channel: Channel, *, out_of_memory: bool = False) -> Exit:
+    """The exit message of a program whose end was not seen, as the container is gone or was condemned.
+
+    ``out_of_memory``: the engine says that the container ended because its memory was used up."""
+    why, hit = ("oom", ("memory",)) if out_of_memory else ("engine_lost", ())
     end = channel.end if channel.end is not None else channel.cache.end
     return Exit(
         channel=channel.number,
         code=None,
         signal=None,
         # A kill that was asked for is the reason, even if the container was lost before it was confirmed.
-        reason=channel.intent or "engine_lost",
-        limits_hit=(),
+        reason=channel.intent or why,
+        limits_hit=hit,
         left_behind=0,
         usage=Usage(wall_ms=None, cpu_ms=None, memory_peak_bytes=None, output_bytes=end),
         offset=end,

@@ -10,10 +10,12 @@ import stat
 from typing import Any
 
 from coderunner.canary.inside.tools import (
+    OWN_KERNEL,
     SCRATCH,
     SHM,
     TMP,
     WORKSPACE,
+    Untried,
     create,
     expect,
     expect_limit,
@@ -24,7 +26,7 @@ from coderunner.canary.inside.tools import (
 
 RDONLY, NOSUID, NODEV, NOEXEC = 1, 2, 4, 8  # statvfs flags of Linux
 
-READ_ONLY = ("/", "/etc", "/usr", "/opt", "/var/tmp", "/sys", "/run/coderunner")
+READ_ONLY = ("/", "/etc", "/usr", "/opt", "/var/tmp", "/run/coderunner")
 # Mounts whose flags allow writing. In /proc, /dev and /sys/fs/cgroup (on cgroup v1 a tmpfs with the read-only
 # groups) an unprivileged user can write nothing that matters, which is tested with `UNWRITABLE`.
 WRITABLE_MOUNTS = frozenset(
@@ -43,10 +45,15 @@ DEVICES = frozenset(
      "stdout", "tty", "urandom", "zero"}
 )  # fmt: skip
 
+UNCOUNTED = "gVisor does not limit their number; their memory counts as the session's"
+GVISORS_DEVICES = frozenset({"fuse", "net"})  # of its own kernel
+
 
 @probe("read_only", "the image and the kernel's settings cannot be written")
 def _(want: dict[str, Any]) -> None:
-    for path in (*READ_ONLY, *want["readonly_paths"]):
+    # gVisor's /proc and /sys are its own, and without these flags.
+    hidden = () if want["gvisor"] else ("/sys", *want["readonly_paths"])
+    for path in (*READ_ONLY, *hidden):
         if os.path.isdir(path):
             expect(os.statvfs(path).f_flag & RDONLY != 0, f"{path} is mounted writable")
     with open("/proc/self/mountinfo") as file:
@@ -54,8 +61,9 @@ def _(want: dict[str, Any]) -> None:
     for _id, _parent, _device, root, point, options, *rest in mounts:
         # mountinfo has the mount's own options (proc(5)): the file system's, after the hyphen, may differ.
         writable = "rw" in options.split(",") and root != "/null"  # masked files are covered with /dev/null
-        if writable and rest[rest.index("-") + 1].startswith("cgroup"):
-            _closed(point)
+        if writable and (want["gvisor"] or rest[rest.index("-") + 1].startswith("cgroup")):
+            if point not in WRITABLE_MOUNTS and os.path.isdir(point):
+                _closed(point)
         else:
             harmless = point in WRITABLE_MOUNTS or _usual_device(point)
             expect(harmless or not writable, f"{point} is mounted writable")
@@ -86,7 +94,7 @@ def write_open(path: str) -> None:
     os.close(os.open(path, os.O_WRONLY))
 
 
-@probe("masked", "files that reveal facts about the host are hidden")
+@probe("masked", "files that reveal facts about the host are hidden", not_in_gvisor=OWN_KERNEL)
 def _(want: dict[str, Any]) -> str:
     # /dev/null, with which the engine covers a file (devices.txt of the kernel).
     null, hidden = os.makedev(1, 3), 0
@@ -111,11 +119,9 @@ def _(want: dict[str, Any]) -> str:
 
 @probe("mounts", "writable mounts are nosuid and nodev; /tmp is executable, shared memory is not")
 def _(want: dict[str, Any]) -> None:
-    for path, flags in (
-        (WORKSPACE, NOSUID | NODEV),
-        (TMP, NOSUID | NODEV),
-        (SHM, NOSUID | NODEV | NOEXEC),
-    ):
+    # gVisor has neither setuid programs nor devices there, and no flags for them.
+    both = 0 if want["gvisor"] else NOSUID | NODEV
+    for path, flags in ((WORKSPACE, both), (TMP, both), (SHM, both | NOEXEC)):
         have = os.statvfs(path).f_flag
         expect(have & flags == flags, f"{path} has mount flags {have:#x}, promised {flags:#x}")
     with scratch(TMP + "/canary") as place:
@@ -128,7 +134,7 @@ def _(want: dict[str, Any]) -> None:
 
 @probe("devices", "there are only harmless devices")
 def _(want: dict[str, Any]) -> None:
-    names = set(os.listdir("/dev"))
+    names = set(os.listdir("/dev")) - (GVISORS_DEVICES if want["gvisor"] else set())
     blocks = [name for name in names if stat.S_ISBLK(os.lstat("/dev/" + name).st_mode)]
     expect(names <= DEVICES and not blocks, f"/dev has {sorted(names - DEVICES) + blocks}")
 
@@ -143,6 +149,8 @@ def _(want: dict[str, Any]) -> str:
 
 @probe("workspace_inodes", "the number of files in the workspace is limited")
 def _(want: dict[str, Any]) -> str:
+    if want["gvisor"]:
+        raise Untried(UNCOUNTED)
     made = fill_inodes(SCRATCH, want["inodes"])
     expect(made <= want["inodes"], f"took {made} files, promised {want['inodes']}")
     return f"{made} files"
@@ -152,6 +160,8 @@ def _(want: dict[str, Any]) -> str:
 def _(want: dict[str, Any]) -> str:
     taken = fill_bytes(TMP + "/canary", want["tmp_bytes"], want["file_bytes"])
     expect_bytes(taken, want["tmp_bytes"])
+    if want["gvisor"]:
+        return f"{taken} bytes; of files: {UNCOUNTED}"
     made = fill_inodes(TMP + "/canary", want["tmp_inodes"])
     expect(made <= want["tmp_inodes"], f"took {made} files, promised {want['tmp_inodes']}")
     return f"{taken} bytes, {made} files"
@@ -161,8 +171,13 @@ def _(want: dict[str, Any]) -> str:
 def _(want: dict[str, Any]) -> None:
     taken = fill_bytes(SHM + "/canary", want["shm_bytes"], want["file_bytes"])
     expect_bytes(taken, want["shm_bytes"])
-    with open("/proc/sysvipc/shm") as file:
-        segments = file.read().splitlines()[1:]
+    try:
+        with open("/proc/sysvipc/shm") as file:
+            segments = file.read().splitlines()[1:]
+    except FileNotFoundError:
+        if not want["gvisor"]:
+            raise
+        return  # gVisor's are its own
     expect(not segments, f"segments of others: {segments}")
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from coderunner.canary.inside.tools import (
     CLONE_NEWUSER,
+    OWN_KERNEL,
     Untried,
     expect,
     in_child,
@@ -97,7 +98,11 @@ DESTINATIONS = (
 )  # fmt: skip
 
 
-@probe("system_calls", "io_uring, ptrace, namespaces, mounts, keys, bpf and similar calls are refused")
+@probe(
+    "system_calls",
+    "io_uring, ptrace, namespaces, mounts, keys, bpf and similar calls are refused",
+    not_in_gvisor=OWN_KERNEL,
+)
 def _(want: dict[str, Any]) -> str:
     number_of("socket")  # raises Untried if the architecture is unknown
     x86 = platform.machine() == "x86_64"
@@ -116,7 +121,7 @@ def _(want: dict[str, Any]) -> str:
     return f"{len(results)} refused"
 
 
-@probe("new_namespaces", "clone cannot make namespaces, and clone3 does not exist")
+@probe("new_namespaces", "clone cannot make namespaces, and clone3 does not exist", not_in_gvisor=OWN_KERNEL)
 def _(want: dict[str, Any]) -> None:
     clone, clone3 = number_of("clone"), number_of("clone3")
 
@@ -136,7 +141,11 @@ def _(want: dict[str, Any]) -> None:
     expect(result == -errno.ENOSYS, f"clone3: {result}, promised {-errno.ENOSYS}")
 
 
-@probe("sockets", "only UNIX, TCP, UDP, ICMP echo and NETLINK_ROUTE sockets, and none that loads a module")
+@probe(
+    "sockets",
+    "only UNIX, TCP, UDP, ICMP echo and NETLINK_ROUTE sockets, and none that loads a module",
+    not_in_gvisor=OWN_KERNEL,
+)
 def _(want: dict[str, Any]) -> str:
     number = number_of("socket")
     seen = {name: system_call(number, *arguments) for name, *arguments in SOCKETS}
@@ -155,7 +164,11 @@ def _(want: dict[str, Any]) -> str:
     return f"{len(seen) + len(NOT_SUPPORTED)} refused"
 
 
-@probe("foreign_calls", "system calls of the 32-bit and x32 interfaces, which have no rules, are refused")
+@probe(
+    "foreign_calls",
+    "system calls of the 32-bit and x32 interfaces, which have no rules, are refused",
+    not_in_gvisor=OWN_KERNEL,
+)
 def _(want: dict[str, Any]) -> str:
     if platform.machine() != "x86_64":
         raise Untried("only on x86_64")
@@ -187,7 +200,8 @@ def _(want: dict[str, Any]) -> str:
     for address, port in DESTINATIONS:
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
-            _unreachable(family, kind, address, port)
+            # gVisor has other words for it.
+            _unreachable(family, kind, address, port, (errno.EHOSTUNREACH,) if want["gvisor"] else ())
     return f"{len(DESTINATIONS)} addresses unreachable"
 
 
@@ -203,7 +217,7 @@ def _(want: dict[str, Any]) -> str:
     return f"name servers {servers}"
 
 
-def _unreachable(family: int, kind: int, address: str, port: int) -> None:
+def _unreachable(family: int, kind: int, address: str, port: int, more: tuple[int, ...]) -> None:
     try:
         with socket.socket(family, kind) as plug:
             # Without a network, connect() fails at once with ENETUNREACH; with one, it would wait for an
@@ -212,7 +226,7 @@ def _unreachable(family: int, kind: int, address: str, port: int) -> None:
             result = plug.connect_ex((address, port))
     except OSError as error:
         result = error.errno or 0
-    unreachable = (errno.ENETUNREACH, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
+    unreachable = (errno.ENETUNREACH, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, *more)
     expect(result in unreachable, f"{address} port {port}: {errno.errorcode.get(result, 'connected')}")
 
 

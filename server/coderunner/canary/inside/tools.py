@@ -29,14 +29,17 @@ class Untried(Exception):
 
 
 Probe = Callable[[dict[str, Any]], str | None]
-PROBES: list[tuple[str, str, Probe]] = []
+PROBES: list[tuple[str, str, Probe, str]] = []
+OWN_KERNEL = "system calls end in gVisor's kernel, and what it uses counts as the session's"
+"""Why what protects the machine's kernel is not needed in gVisor."""
 
 
-def probe(name: str, promise: str) -> Callable[[Probe], Probe]:
-    """A decorator for a probe. `name`: its id. `promise`: the sentence that it tests."""
+def probe(name: str, promise: str, *, not_in_gvisor: str = "") -> Callable[[Probe], Probe]:
+    """A decorator for a probe. `name`: its id. `promise`: the sentence that it tests. `not_in_gvisor`: why it
+    is not tried there; empty: it is."""
 
     def add(function: Probe) -> Probe:
-        PROBES.append((name, promise, function))
+        PROBES.append((name, promise, function, not_in_gvisor))
         return function
 
     return add

@@ -13,6 +13,7 @@ from typing import Any
 
 from coderunner.canary.inside.kernel import code, number_of
 from coderunner.canary.inside.tools import (
+    OWN_KERNEL,
     SCRATCH,
     Untried,
     expect,
@@ -32,7 +33,7 @@ DONTNEED = 4
 NETLINK = 16
 
 
-@probe("filters", "packet filters and filters of system calls are refused")
+@probe("filters", "packet filters and filters of system calls are refused", not_in_gvisor=OWN_KERNEL)
 def _(want: dict[str, Any]) -> None:
     # One instruction of classic BPF (struct sock_filter); the holder is a struct sock_fprog.
     program = ctypes.create_string_buffer(struct.pack("=HBBI", 6, 0, 0, 0x7FFF0000))  # return: allow
@@ -55,7 +56,7 @@ def _(want: dict[str, Any]) -> None:
     expect(results == [-errno.EINVAL] * 2, f"a filter of system calls: {results}, status {status}")
 
 
-@probe("locks", "locks that are not owned by one process are refused")
+@probe("locks", "locks that are not owned by one process are refused", not_in_gvisor=OWN_KERNEL)
 def _(want: dict[str, Any]) -> None:
     with scratch(SCRATCH) as place, open(place + "/locked", "w+b") as file:
         lock = struct.pack("@hhqqi", 1, 0, 0, 1, 0)  # a write lock of the first byte
@@ -76,7 +77,7 @@ def _(want: dict[str, Any]) -> None:
     expect(shared == -errno.EPERM, f"clone with CLONE_FILES: {shared}, promised {-errno.EPERM}")
 
 
-@probe("buffers", "the buffers of sockets are limited")
+@probe("buffers", "the buffers of sockets are limited", not_in_gvisor=OWN_KERNEL)
 def _(want: dict[str, Any]) -> None:
     for kind in ((socket.AF_INET, socket.SOCK_STREAM), (socket.AF_INET, socket.SOCK_DGRAM), (NETLINK, 3)):
         with socket.socket(*kind) as plug:
@@ -115,7 +116,11 @@ def _(want: dict[str, Any]) -> str:
     return f"{taken} terminals"
 
 
-@probe("disk", "programs cannot force writes to the host's disk, or drop files of the image from memory")
+@probe(
+    "disk",
+    "programs cannot force writes to the host's disk, or drop files of the image from memory",
+    not_in_gvisor=OWN_KERNEL,
+)
 def _(want: dict[str, Any]) -> None:
     # With the invalid descriptor -1: only the filter returns success.
     for name, arguments in (("fsync", (-1,)), ("fdatasync", (-1,)), ("syncfs", (-1,))):

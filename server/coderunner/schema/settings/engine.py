@@ -88,7 +88,7 @@ class EngineSettings(ServerSettings, frozen=True, kw_only=True):
         forms.NAME,
         Doc(
             "",
-            "Container runtime, for example runsc. Empty: the engine's default.",
+            "Container runtime, for example runsc (gVisor). Empty: the engine's default.",
         ),
     ]
     disk_read_limit: Annotated[

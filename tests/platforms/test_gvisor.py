@@ -1,0 +1,75 @@
+"""What is promised of sessions in gVisor, and what docs/security-levels.md says cannot be.
+
+Run by `python -m tests.platforms gvisor`, on an engine that has it.
+"""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from coderunner.client.peer import Unexpected
+from tests.harness import SLOWNESS, Server, session
+
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.timeout(300 * SLOWNESS),
+    pytest.mark.skipif("runsc" not in os.environ.get("DOCKER_RUNTIME", ""), reason="only in gVisor"),
+]
+
+WHERE = "print(open('/proc/version').read())"
+KEPT = """\
+import os
+shell = os.popen('id -u; cat /sys/fs/cgroup/pids/pids.max').read().split()
+print(shell[0] == str(os.getuid()), shell[1])
+"""
+KILL = "import os; os.kill(1, 9)"
+THREADS = """\
+import threading, time
+stop, some = threading.Event(), []
+try:
+    while len(some) < 400: some.append(threading.Thread(target=stop.wait)); some[-1].start()
+except RuntimeError: print('refused', flush=True)
+time.sleep(2.5)
+stop.set()
+"""
+FLOOD = "import sys\nfor i in range(200000): print('%07d' % i)"
+
+
+async def test_programs_run_on_its_kernel_and_say_so(server: Server) -> None:
+    async with session(server) as client:
+        assert client.opened is not None
+        assert client.opened.isolation.runtime == "runsc"
+        # Its kernel calls itself by this version, whatever the machine's is.
+        assert "4.4.0" in (await client.result(1, WHERE)).text
+
+
+async def test_the_sessions_limits_are_those_of_its_own_kernel(server: Server) -> None:
+    async with session(server, limits={"pids": 40}) as client:
+        assert (await client.result(1, KEPT)).text == "True 40\n"
+        refused = await client.result(2, THREADS)
+        assert "refused" in refused.text
+        assert refused.exit.limits_hit == ("pids",)
+        assert (await client.result(3, "print('alive')")).text == "alive\n"
+
+
+async def test_no_byte_of_a_flood_is_lost(server: Server) -> None:
+    async with session(server) as client:
+        channel = await client.result(1, FLOOD, 60)
+        assert channel.text == "".join(f"{i:07d}\n" for i in range(200000))
+
+
+async def test_a_session_whose_agent_a_program_killed_ends(server: Server) -> None:
+    """A program can do that there: of the session, nothing is left, and nobody else notices."""
+    async with session(server) as other, session(server) as client:
+        await client.run(1, KILL)
+        assert await client.closed() == 1000
+        assert client.channel(1).exit.reason == "engine_lost"
+        assert (await other.result(1, "print('alive')")).text == "alive\n"
+
+
+async def test_a_group_is_refused_with_its_reason(server: Server) -> None:
+    with pytest.raises(Unexpected, match="python runs in runsc, whose containers cannot join a network"):
+        async with session(server, network="group"):
+            pass
