@@ -50,7 +50,8 @@ def bootstrapped(
     if shutil.which("mmdebstrap") is None:
         raise OriginFailed(
             f"the image {ORIGIN} does not exist, no registry can be reached, and mmdebstrap, which could make"
-            f" it, is not installed. As root, run `apt-get install mmdebstrap debian-archive-keyring` and try again; or {_INSTEAD}"
+            " it, is not installed. As root, run `apt-get install mmdebstrap debian-archive-keyring` and try"
+            f" again; or {_INSTEAD}"
         )
     say(f"making {ORIGIN} from Debian's packages (mmdebstrap)")
     with tempfile.TemporaryDirectory(prefix="coderunner-origin-") as folder:
