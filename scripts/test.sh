@@ -32,7 +32,12 @@ only_unit() {
 
 ensure_tools() {
   local missing=()
-  have chromium || have google-chrome || missing+=(chromium)
+  if ! have chromium && ! have google-chrome; then
+    # Ubuntu's package of it is an empty one that brings a snap.
+    ! grep -qs '^ID=ubuntu$' /etc/os-release || die "Missing: a browser for the tests. Ubuntu has Chromium as a snap only." \
+      "Install Google Chrome, or run: snap install chromium" "then try again."
+    missing+=(chromium)
+  fi
   PATH=$PATH:/usr/sbin have nginx || missing+=(nginx)
   have openssl || missing+=(openssl)
   if ! have docker; then
@@ -42,7 +47,7 @@ ensure_tools() {
   have git || missing+=(git)
   [ -z "$long" ] || have prometheus || missing+=(prometheus)
   [ -z "$long" ] || compgen -G "/usr/lib/postgresql/*/bin/initdb" >/dev/null || missing+=(postgresql)
-  PATH=$PATH:/usr/sbin have mmdebstrap || missing+=(mmdebstrap)
+  PATH=$PATH:/usr/sbin have mmdebstrap || missing+=(mmdebstrap debian-archive-keyring)
   # The browser tests' driver is a program that a bare Debian lacks a library for.
   "$VENV/bin/python" -m playwright --version >/dev/null 2>&1 || missing+=(libatomic1)
   [ ${#missing[@]} = 0 ] || DO_NOT_START=1 apt_install "what the tests drive" "${missing[@]}"
