@@ -18,6 +18,7 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from tests.platforms.report import write
 
 ATTACKS = ("tests/platforms/test_attacks.py",)
 MAIN = ("tests/platforms/test_main_path.py",)
+IN_GVISOR = ("tests/platforms/test_gvisor.py",)
 MORE = (
     "tests/engine/test_canary.py", "tests/engine/test_networks.py", "tests/faults/test_engine.py",
     # Of the machine's own network alone the kernel shows that table.
@@ -58,6 +60,10 @@ PLATFORMS: dict[str, Platform] = {
     "ubuntu": Platform(
         "Ubuntu 24.04's engine, and Python, which runs all of these",
         (*UNIT, *MAIN, *ATTACKS, *MORE, *WITHOUT_BASE), (), base=False, suite="noble", own_python=True,
+    ),
+    "gvisor": Platform(
+        "sessions in gVisor, with Debian 13's packages", (*MAIN, *ATTACKS, *IN_GVISOR), (), suite="trixie",
+        runtime="runsc", arguments=("--network=none",),
     ),
     "docker-29": Platform(
         "the same, with Docker 29's least API version and image store",
@@ -141,13 +147,13 @@ def one(name: str, platform: Platform, *, again: bool = False) -> dict[str, Any]
             result |= machine.guide(platform.tests, again=again)
         else:
             with engine(name, platform) as (address, around):
-                root = rootfs(platform.suite) if platform.own_python else None
+                root = platform.root() if platform.own_python else None
                 result |= {"python": sys.version.split()[0], **facts_at(address)}
                 if root:
                     result |= own_python(platform.tests, root, address, around, again=again)
                 else:
                     run = (*around, sys.executable)
-                    result |= pytest(platform.tests, run, {"DOCKER_HOST": address}, again=again)
+                    result |= pytest(platform.tests, run, platform.settings(address), again=again)
         result["tests"] = list(platform.tests)
     except NotRun as reason:
         result["not_run"] = str(reason)
@@ -189,8 +195,13 @@ def run_all(names: Iterable[str], *, main_path: bool, again: bool) -> dict[str, 
 def prepare() -> int:
     """What the platforms are made of, without their tests: beside something else, as it takes minutes of
     network and disk, and of one processor. 0 also where it cannot be had, which their run then says."""
+
+    def with_python(suite: str) -> None:
+        packages(rootfs(suite))
+
     suites = dict.fromkeys(one.suite for one in PLATFORMS.values() if one.own_python)
-    for make in (*(lambda suite=suite: packages(rootfs(suite)) for suite in suites), machine.prepare):
+    runtimes = [one.root for one in PLATFORMS.values() if one.runtime]
+    for make in (*(partial(with_python, suite) for suite in suites), *runtimes, machine.prepare):
         try:
             make()
         except (NotRun, subprocess.SubprocessError) as reason:

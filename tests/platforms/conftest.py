@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
 
 from tests.harness import Server, running_server
+
+# Its tests are of one platform alone.
+collect_ignore = [] if os.environ.get("DOCKER_RUNTIME", "").startswith("runsc") else ["test_gvisor.py"]
 
 
 @pytest.fixture(scope="module")

@@ -39,7 +39,8 @@ class NotRun(Exception):
 @dataclass(frozen=True, slots=True)
 class Platform:
     """`flags`, `environment`: of its engine, None for this machine's own. `tests`: what is run on it, in the
-    network of its engine."""
+    network of its engine. `runtime`: that of its containers, of the package with its name; `arguments`: that
+    it needs."""
 
     title: str
     tests: Sequence[str]
@@ -48,6 +49,23 @@ class Platform:
     base: bool = True  # whether the base image goes along: another store knows it by another id
     suite: str = SUITE  # of its engine, and of its Python
     own_python: bool = False  # whether the suite's Python runs the tests, in place of this machine's
+    runtime: str = ""
+    arguments: tuple[str, ...] = ()
+
+    def root(self) -> Path:
+        """Its root file system. Raises NotRun."""
+        if not self.runtime:
+            return rootfs(self.suite)
+        packages = f"{ARCHIVES[self.suite].packages},{self.runtime}"
+        root = rootfs(self.suite, packages, f"{self.suite}-{self.runtime}")
+        one = {"path": f"/usr/bin/{self.runtime}", "runtimeArgs": self.arguments}
+        (root / "etc/docker").mkdir(parents=True, exist_ok=True)
+        (root / "etc/docker/daemon.json").write_text(json.dumps({"runtimes": {self.runtime: one}}))
+        return root
+
+    def settings(self, address: str) -> dict[str, str]:
+        """The environment of its tests, whose engine is at this address."""
+        return {"DOCKER_HOST": address} | ({"DOCKER_RUNTIME": self.runtime} if self.runtime else {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,8 +186,7 @@ def engine(name: str, platform: Platform) -> Iterator[tuple[str, tuple[str, ...]
         yield ENGINE, ()
         return
     folder = WORK / f"engine-{name}"
-    root = rootfs(platform.suite)
-    with engine_of(root, folder, *platform.flags, environment=platform.environment) as address:
+    with engine_of(platform.root(), folder, *platform.flags, environment=platform.environment) as address:
         load(address, base=platform.base)
         number = (folder / "dockerd.pid").read_text().strip()
         yield address, ("nsenter", f"--net=/proc/{number}/ns/net")

@@ -30,8 +30,7 @@ NOT_RUN = """
   Ubuntu 24.04, on the kernel of the machine that runs the tests.
 - arm64. Assembly is for x86-64 only.
 - Rootless engines and Docker Desktop: their sockets are found; the canary checks the rest.
-- Kata Containers (`DOCKER_RUNTIME`). gVisor was tried, and is refused by the canary:
-  [security-levels.md](security-levels.md).
+- Kata Containers (`DOCKER_RUNTIME`): [security-levels.md](security-levels.md).
 
 The tests run in the network namespace of the tested engine. Tests of `tests/engine/test_networks.py` that
 need the machine's own network, and of `tests/faults/test_engine.py` that need images of five languages, are
