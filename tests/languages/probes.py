@@ -260,6 +260,32 @@ np.seterr(all="raise")
 pd.Series([1]).nothing
 """
 
+# What runs after a program's own last line, such as what is registered with atexit, is seen by its tracer.
+_TRACED = """
+import sys
+def trace(frame, event, argument):
+    # Modules of the library that are there already have their own ends.
+    if not frame.f_code.co_filename.startswith("/usr/lib/"):
+        print(frame.f_code.co_filename, frame.f_lineno, event)
+    return trace
+sys.settrace(trace)
+def f(): pass
+f()
+"""
+_CLASSES = """
+import sys
+def below(one):
+    for each in one.__subclasses__():
+        yield each
+        yield from below(each)
+print([each for each in below(BaseException) if each.__module__.startswith(("coderunner", "host"))])
+print([path for path in sys.path_importer_cache if "/opt/" in path])
+"""
+_USER_SITE = """
+import site, subprocess, sys
+print(site.ENABLE_USER_SITE, site.USER_BASE, site.USER_SITE, sys.flags, subprocess._args_from_interpreter_flags())
+print(subprocess.run([sys.executable, "-c", "import sys; print(sys.flags)"], capture_output=True).stdout)
+"""
 PROBES = (
     _one("start", _START, args=("a", "b c", "ü", "-v", "")),
     _one("depth", _DEPTH),
@@ -307,6 +333,9 @@ PROBES = (
     _one("letters", "print('Grüße, Привет, こんにちは 🙂')\nprint(ascii(input()))\nprint('\\udcff')", send=(("🙂", "ü🙂\n"),)),
     _one("help", "def f():\n  'Its text.'\nhelp(f)", modes=("pipe",)),
     _one("numbers", "import time, os\nprint(time.tzname, time.process_time() < 1, os.cpu_count(), os.getloadavg() is None)"),
+    _one("traced to its end", _TRACED),
+    _one("classes of ours", _CLASSES),
+    _one("a user's packages", _USER_SITE),
     Probe("latin", {}, source={"main.py": b"# coding: latin-1\nprint('\xfc')\n1/0 # \xfc"}),
     Probe("byte order mark", {}, source={"main.py": b"\xef\xbb\xbfprint('x')\nprint(__file__)"}),
     Probe("wrong letters", {}, source={"main.py": b"print('\xff')"}),

@@ -203,6 +203,30 @@ async def test_without_it_programs_start_all_the_same_and_it_comes_back(runner: 
         await eventually(lambda: is_back(runner), 30, "forked again")
 
 
+POISON = (
+    HOST
+    + """\
+import shutil, site
+os.makedirs(site.getusersitepackages())
+with open(os.path.join(site.getusersitepackages(), "all.pth"), "w") as file:
+    file.write("import os, shutil, builtins; os.WEXITSTATUS = lambda s: 0; os.WIFSIGNALED = lambda s: False;"
+               "builtins.POISON = True; shutil.rmtree('/workspace/.local', True)\\n")
+os.kill(host(), signal.SIGKILL)
+"""
+)
+
+
+async def test_nothing_of_the_workspace_is_in_one_that_comes_back(runner: Runner) -> None:
+    """A user's packages were, and told how later programs ended."""
+    await runner.text(POISON, PLAIN)
+    # Removes them where the preload that came back has not.
+    await runner.text("import shutil; shutil.rmtree('/workspace/.local', True)", PLAIN)
+    await eventually(lambda: is_back(runner), 30, "forked again")
+    assert (await runner.text("import builtins; print(hasattr(builtins, 'POISON'))")) == "False\n"
+    failed = await runner.run(Probe("", {"main.py": "1/0"}), "pipe", {})
+    assert (failed.reason, failed.code) == ("exited", 1)
+
+
 async def is_back(runner: Runner) -> bool:
     return (await runner.text(FORKED)) == "True\n"
 

@@ -16,27 +16,30 @@ MAX_READ = 1 << 20  # bytes of a source file that are searched for a main functi
 MAX_NAMED = 8  # files that a message lists
 
 
-class NoProgram(Exception):
-    """The entry belongs to no program that can be compiled.  The text says why, and what to do."""
-
-
 def program(
     workspace: str, entry: str, patterns: list[str], main: str, parts: list[str]
-) -> tuple[list[str], list[str]]:
+) -> tuple[list[str], list[str]] | str:
     """(source files of the entry's program, those of other programs): paths in the workspace, sorted.
 
     ``patterns``: of the names of source files.  ``main``: a regular expression for a main function, or ""
     when the compiler itself tells programs apart.  ``parts``: further extensions of a program's files, such
-    as ``.h``.  Raises NoProgram when the entry is no source file, and when it has no main function while
-    several other files have one.
+    as ``.h``.  Returns a text that says why when the entry is no source file, and when it has no main
+    function while several other files have one: the class of an exception would be among those that Python's
+    programs find.
     """
     found = find(workspace, patterns)
     if not main:
         return found, []
-    if entry not in found and _is_source(workspace, entry, patterns, parts):
-        found = sorted([*found, entry])  # it is in a hidden folder, and was asked for
+    if entry not in found:
+        is_source = _is_source(workspace, entry, patterns, parts)
+        if isinstance(is_source, str):
+            return is_source
+        if is_source:
+            found = sorted([*found, entry])  # it is in a hidden folder, and was asked for
     texts = {path: _read(os.path.join(workspace, path)) for path in found}
     others = _other_programs(entry, texts, main)
+    if isinstance(others, str):
+        return others
     # A folder with another program's main function belongs to that program, with all of its files,
     apart = {folder for path in others if not _within(entry, folder := os.path.dirname(path))}
     kept = [path for path in found if path not in others and not _within_any(path, apart)]
@@ -46,22 +49,20 @@ def program(
     return [path for path in found if path not in left], left
 
 
-def _is_source(workspace: str, entry: str, patterns: list[str], parts: list[str]) -> bool:
-    """Whether the entry is a source file; False for another part of a program.
-
-    Raises NoProgram for neither."""
+def _is_source(workspace: str, entry: str, patterns: list[str], parts: list[str]) -> bool | str:
+    """Whether the entry is a source file; False for another part of a program, and a text for neither."""
     if not os.path.exists(os.path.join(workspace, entry)):
-        raise NoProgram(f"{entry}: there is no such file; choose another one to begin with")
+        return f"{entry}: there is no such file; choose another one to begin with"
     if _matches(os.path.basename(entry), patterns):
         return True
     if not entry.endswith(tuple(parts)):
         names = " or ".join(patterns)
-        raise NoProgram(f"{entry}: not a source; choose a file named {names} to begin with")
+        return f"{entry}: not a source; choose a file named {names} to begin with"
     return False
 
 
-def _other_programs(entry: str, texts: dict[str, str], main: str) -> list[str]:
-    """The source files, without the entry, that have a main function.  Raises NoProgram."""
+def _other_programs(entry: str, texts: dict[str, str], main: str) -> list[str] | str:
+    """The source files, without the entry, that have a main function; a text if it should have one."""
     from . import patterns  # see there why only here
 
     begins = patterns.lines(main)
@@ -71,7 +72,7 @@ def _other_programs(entry: str, texts: dict[str, str], main: str) -> list[str]:
     if begins.search(codes.get(entry, "")):
         return others
     if len(others) > 1:
-        raise NoProgram(f"{entry}: it has no main function; choose a file that has one: {named(others)}")
+        return f"{entry}: it has no main function; choose a file that has one: {named(others)}"
     return []
 
 

@@ -53,16 +53,21 @@ _RESET = [number for number in signal.valid_signals() if number not in (signal.S
 def expand(argv: list[str], spec: typed.ProgramSpec, say: Callable[[str], None]) -> list[str]:
     """A command of a language's declaration with {entry}, {args}, {sources} and {build} replaced.
 
-    ``say(line)``: called with a line for the user when sources are left out.  Raises sources.NoProgram.
+    ``say(line)``: called with a line for the user, when sources are left out or there is no program, which
+    gives an empty command.
     """
     out = []
     for word in argv:
         if word == "{args}":
             out += spec["args"]
         elif word == "{sources}":
-            found, left = sources.program(
+            chosen = sources.program(
                 spec["workspace"], spec["entry"], spec["sources"], spec["main"], spec["extensions"]
             )
+            if isinstance(chosen, str):
+                say(chosen)
+                return []
+            found, left = chosen
             if left:
                 say(f"Not part of {spec['entry']}'s program, so left out: {sources.named(left)}")
             out += map(_no_option, found)
@@ -157,11 +162,7 @@ def _run(
         if not spec[phase]:
             continue
         streams.restore()  # the compiler may have changed the modes of the terminal
-        try:
-            argv = expand(spec[phase], spec, lambda line: _print(stdio, line))
-        except sources.NoProgram as problem:
-            _print(stdio, str(problem))
-            argv = []
+        argv = expand(spec[phase], spec, lambda line: _print(stdio, line))
         if not argv:
             # Reported as a program that failed: the reason has been printed.
             record = _record(phase, time.monotonic(), code=1)

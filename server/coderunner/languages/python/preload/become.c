@@ -1,6 +1,6 @@
-/* Four things that a forked interpreter cannot do in Python: become another program's main program as if it had
- * just begun, be shown by `ps` as that program, have a child that is its own parent's, and leave alone the memory
- * of objects that it only uses.
+/* What a forked interpreter cannot do in Python: become another program's main program as if it had just begun, be
+ * shown by `ps` as that program, have a child that is its own parent's, leave alone the memory of objects that it
+ * only uses, tidy up at a program's end without being seen by its tracers, and say that it has a user's packages.
  *
  * Built for the Python of the image, and for no other: it sets fields of the interpreter's configuration and
  * of the thread's state as that version has them.
@@ -210,7 +210,55 @@ keep_for_ever(PyObject *module, PyObject *list)
     Py_RETURN_NONE;
 }
 
+static PyObject *kept = NULL; /* modules by their names */
+
+PyDoc_STRVAR(forget_doc,
+"forget(modules=None): keeps these modules by their names; without an argument, takes those out of sys.modules.\n\n"
+"At a program's very end, so that they are not taken apart, but die with the process. In C, as what sys.settrace\n"
+"has set would see each line of Python.");
+
+static PyObject *
+forget(PyObject *module, PyObject *arguments)
+{
+    PyObject *modules = NULL, *name, *one;
+    if (!PyArg_ParseTuple(arguments, "|O!", &PyDict_Type, &modules)) {
+        return NULL;
+    }
+    if (modules != NULL) {
+        Py_XSETREF(kept, Py_NewRef(modules));
+        Py_RETURN_NONE;
+    }
+    PyObject *known = PyImport_GetModuleDict();
+    Py_ssize_t place = 0;
+    while (kept != NULL && PyDict_Next(kept, &place, &name, &one)) {
+        if (PyDict_Check(known) && PyDict_GetItemWithError(known, name) == one
+            && PyDict_DelItem(known, name) < 0) {
+            return NULL;
+        }
+    }
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(with_user_site_doc,
+"with_user_site(): what programs see of `-s`, with which this interpreter was started, is as without it.");
+
+static PyObject *
+with_user_site(PyObject *module, PyObject *Py_UNUSED(ignored))
+{
+    static const Py_ssize_t NO_USER_SITE = 5; /* of sys.flags */
+    PyObject *flags = PySys_GetObject("flags");
+    if (flags == NULL || PyTuple_GET_ITEM(flags, NO_USER_SITE) != PyLong_FromLong(1)) {
+        PyErr_SetString(PyExc_RuntimeError, "this interpreter was not started with -s");
+        return NULL;
+    }
+    ((PyConfig *)_Py_GetConfig())->user_site_directory = 1;
+    PyTuple_SET_ITEM(flags, NO_USER_SITE, PyLong_FromLong(0)); /* small numbers are immortal */
+    Py_RETURN_NONE;
+}
+
 static PyMethodDef methods[] = {
+    {"forget", forget, METH_VARARGS, forget_doc},
+    {"with_user_site", with_user_site, METH_NOARGS, with_user_site_doc},
     {"keep_for_ever", keep_for_ever, METH_O, keep_for_ever_doc},
     {"run", run, METH_VARARGS, run_doc},
     {"show_as", show_as, METH_VARARGS, show_as_doc},

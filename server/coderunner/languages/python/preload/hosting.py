@@ -7,6 +7,9 @@ interpreter's own `Py_RunMain` reads the file, with nothing of this on its stack
 process calls before it begins, for what must not be the same in two of them. `--plain`: a file in the
 workspace with which a program is executed instead; as is one with a file that would hide a module of ours.
 
+It is started with `-s`, without a user's packages: those of a workspace would be in all later programs, and
+in what says how they end. A program with such packages is executed.
+
 `--agent`: as the container's first process. A fork of it is what programs are forked from, and it becomes the
 agent itself: one start of an interpreter for both, and one memory.
 """
@@ -19,12 +22,17 @@ _ROOM = 4096  # bytes for descriptors; a request has six
 
 
 class Host:
-    """`plain`: names of the modules that every Python has imported when its program begins."""
+    """`plain`: names of the modules that every Python has imported when its program begins. `become`: the
+    module of our own in C."""
 
-    def __init__(self, plain, arguments):
+    def __init__(self, plain, become, arguments):
         import atexit
+        import site
 
-        atexit.register(self.forget)  # the first of all, so that it is the last
+        atexit.register(become.forget)  # the first of all, so that it is the last
+        become.with_user_site()
+        site.ENABLE_USER_SITE = True
+        self.become = become
         self.imported = False
         self.calls = []
         self.plain_with = set()
@@ -43,6 +51,9 @@ class Host:
         self.modules = {name: module for name, module in sys.modules.items() if name not in plain}
         # Files and folders of these names would be what a plain program imports.
         self.names = {name.partition(".")[0] for name in self.modules}
+        standard = sys.stdlib_module_names
+        others = {name: one for name, one in self.modules.items() if name.partition(".")[0] not in standard}
+        become.forget(others)
         self._take_tools()
         self.places = self._places()
         self._settle()
@@ -60,7 +71,6 @@ class Host:
         import stat
         import struct
 
-        import become
         import bundled
 
         bundled.install()
@@ -70,7 +80,7 @@ class Host:
         from coderunner.wire import compact
 
         self.gc, self.os, self.resource, self.stat, self.struct = gc, os, resource, stat, struct
-        self.become, self.kernel, self.supervisor = become, kernel, supervisor
+        self.kernel, self.supervisor = kernel, supervisor
         self.signal, self.socket_module, self.compact, self.suppress = signal, socket, compact, suppress
         self.tools = sys.modules.keys() - before
 
@@ -90,6 +100,8 @@ class Host:
         for name in self.tools:
             del sys.modules[name]
         sys.path[:], sys.meta_path[:] = self.path, self.finders
+        for place in [one for one in sys.path_importer_cache if one.startswith("/opt/coderunner")]:
+            del sys.path_importer_cache[place]
         self.gc.enable()
         self.socket = ear
         ear.send(b"ready")
@@ -226,13 +238,6 @@ class Host:
             fields = [b"", b"", *file.read().rpartition(b")")[2].split()]
         return tuple(int(fields[place]) for place in (25, 26, 44, 45, 46, 27))
 
-    def forget(self):
-        """At a program's very end: what was imported here is not taken apart, it dies with the process."""
-        for name, module in self.modules.items():
-            standard = name.partition(".")[0] in sys.stdlib_module_names
-            if not standard and sys.modules.get(name) is module:
-                del sys.modules[name]
-
 
 def _new_main():
     """`__main__` as it is before a file is read into it; a new one, which the collector knows as such."""
@@ -261,9 +266,11 @@ def _open_streams():
 
 def begin(plain, arguments):
     """Serves, as of `Host`. Never returns."""
-    del sys.modules["hosting"], sys.path[0]
+    import become
+
+    del sys.modules["hosting"], sys.modules["become"], sys.path[0]
     first = arguments[:1] == ["--agent"]
-    host = Host(plain, arguments[first:])
+    host = Host(plain, become, arguments[first:])
     if first:
         host.serve_beside_the_agent()
     host.serve(host.socket_module.socket(fileno=_SOCKET))
