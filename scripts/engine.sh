@@ -58,7 +58,8 @@ install_engine() {
     printf '{\n  "live-restore": true\n}\n' >/etc/docker/daemon.json
   fi
   # Without apparmor, which is only recommended, the engine lets containers run unconfined.
-  apt_install "the container engine" docker.io iptables ca-certificates mmdebstrap apparmor
+  # Debian's keys, for mmdebstrap: on Ubuntu they are a package that nothing else needs.
+  apt_install "the container engine" docker.io iptables ca-certificates mmdebstrap debian-archive-keyring apparmor
   have docker || apt_install "the engine's command" docker-cli # a package of its own from Debian 13 on
 }
 
@@ -112,7 +113,7 @@ ensure_engine() {
     have dockerd && die "The container engine is installed but does not run. As root, run:" \
       "    systemctl start docker" "(without systemd: dockerd --live-restore), then try again."
     die "No container engine answers here. As root, run" \
-      "    apt-get install --no-install-recommends docker.io iptables ca-certificates mmdebstrap apparmor" \
+      "    apt-get install --no-install-recommends docker.io iptables ca-certificates mmdebstrap debian-archive-keyring apparmor" \
       "    command -v docker || apt-get install --no-install-recommends docker-cli" \
       "    usermod -aG docker $(id -un)" \
       "and log in again; or run this command once as root, which does the same; or set DOCKER_HOST."
@@ -128,12 +129,12 @@ ensure_engine() {
 
 # Where neither the images nor what they start from are here, the server will make that from Debian's packages.
 ensure_origin() {
-  if have mmdebstrap || ! is_root || ! have apt-get; then
+  if { have mmdebstrap && [ -e /usr/share/keyrings/debian-archive-keyring.gpg ]; } || ! is_root || ! have apt-get; then
     return 0
   fi
   if "$VENV/bin/python" -m coderunner images list 2>/dev/null | grep -q 'not built$' &&
     ! "$VENV/bin/python" scripts/ping_engine.py "$DOCKER_HOST" /images/debian:trixie-slim/json; then
-    (apt_install "what makes the base image where no image registry can be reached" mmdebstrap) || true
+    (apt_install "what makes the base image where no image registry can be reached" mmdebstrap debian-archive-keyring) || true
   fi
 }
 

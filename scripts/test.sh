@@ -42,7 +42,7 @@ ensure_tools() {
   have git || missing+=(git)
   [ -z "$long" ] || have prometheus || missing+=(prometheus)
   [ -z "$long" ] || compgen -G "/usr/lib/postgresql/*/bin/initdb" >/dev/null || missing+=(postgresql)
-  PATH=$PATH:/usr/sbin have mmdebstrap || missing+=(mmdebstrap)
+  PATH=$PATH:/usr/sbin have mmdebstrap || missing+=(mmdebstrap debian-archive-keyring)
   # The browser tests' driver is a program that a bare Debian lacks a library for.
   "$VENV/bin/python" -m playwright --version >/dev/null 2>&1 || missing+=(libatomic1)
   [ ${#missing[@]} = 0 ] || DO_NOT_START=1 apt_install "what the tests drive" "${missing[@]}"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from coderunner.engine import origin
 from coderunner.engine.origin import OriginFailed, bootstrapped, own_sources
 from tests.harness import wait_until
 
@@ -118,6 +119,20 @@ def test_made_with_the_machines_own_sources(tool: Path, etc: Path) -> None:
         assert archive.read_text() == "deb http://mirror.lab/debian trixie main\n"
     assert not archive.exists()
     assert lines == ["making debian:trixie-slim from Debian's packages (mmdebstrap)"]
+
+
+def test_debians_keys_count_beside_those_of_this_machines_apt(
+    tool: Path, etc: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On Ubuntu apt trusts Ubuntu's keys alone."""
+    keys = tmp_path / "keys.gpg"
+    monkeypatch.setattr(origin, "_KEYS", keys)
+    write(tool, 'for word; do case $word in *.tar) echo "$*" > "$word";; esac; done')
+    for there in (False, True):
+        if there:
+            keys.touch()
+        with bootstrapped(threading.Event(), silent, etc) as archive:
+            assert (f"--keyring={keys}" in archive.read_text().split()) is there
 
 
 def test_a_mirror_without_the_release_is_followed_by_debians(tool: Path, etc: Path) -> None:

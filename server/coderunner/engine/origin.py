@@ -24,6 +24,9 @@ _TAIL = 12  # last lines of mmdebstrap's output, for the message
 _RELEASES = ("bullseye", "bookworm", "trixie", "forky")  # not "stable", which other archives use as well
 _NEEDLESS = ("doc", "man", "info", "locale", "groff", "lintian", "linda")
 
+_KEYS = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+"""Debian's keys, beside those that this machine's apt trusts: on Ubuntu that trusts Ubuntu's alone."""
+
 _INSTEAD = (
     f"bring the image from a machine that has it: `docker save {ORIGIN} | gzip > base.tar.gz` there,"
     " `docker load < base.tar.gz` here"
@@ -47,7 +50,8 @@ def bootstrapped(
     if shutil.which("mmdebstrap") is None:
         raise OriginFailed(
             f"the image {ORIGIN} does not exist, no registry can be reached, and mmdebstrap, which could make"
-            f" it, is not installed. As root, run `apt-get install mmdebstrap` and try again; or {_INSTEAD}"
+            " it, is not installed. As root, run `apt-get install mmdebstrap debian-archive-keyring` and try"
+            f" again; or {_INSTEAD}"
         )
     say(f"making {ORIGIN} from Debian's packages (mmdebstrap)")
     with tempfile.TemporaryDirectory(prefix="coderunner-origin-") as folder:
@@ -88,6 +92,7 @@ def _command() -> list[str]:
     return [
         "mmdebstrap",
         "--variant=minbase",
+        *([f"--keyring={_KEYS}"] if _KEYS.exists() else []),
         *excluded,
         "--dpkgopt=force-unsafe-io",  # no fsync: an archive that a crash cut off is not used
         "--dpkgopt=path-include=/usr/share/doc/*/copyright",
