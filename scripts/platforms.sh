@@ -2,8 +2,8 @@
 # The main path on other engines and Pythons than this machine's: `make test-platforms`, or
 # scripts/platforms.sh [--write] [--main] [--again] [--prepare] [NAME...]. Platforms that are not available here are shown
 # as NOT RUN. Three run beside each other.
-#     scripts/platforms.sh --prepare            makes what they need (Debian's newest packages and Python's, the kernel of the
-#                                               virtual machines), and runs nothing
+#     scripts/platforms.sh --prepare            makes what they need (Debian's newest packages, Ubuntu's and Python's, the kernel of
+#                                               the virtual machines), and runs nothing
 #     scripts/platforms.sh --again              what fails is tried once more, as .ci/run has it
 #     scripts/platforms.sh --main newest        the short form: Debian's newest engine with the main path alone
 #     scripts/platforms.sh machine guide        the virtual machines with systemd and cgroup v2: for the main path, and to

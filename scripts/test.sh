@@ -32,7 +32,12 @@ only_unit() {
 
 ensure_tools() {
   local missing=()
-  have chromium || have google-chrome || missing+=(chromium)
+  if ! have chromium && ! have google-chrome; then
+    # Ubuntu's package of it is an empty one that brings a snap.
+    ! grep -qs '^ID=ubuntu$' /etc/os-release || die "Missing: a browser for the tests. Ubuntu has Chromium as a snap only." \
+      "Install Google Chrome, or run: snap install chromium" "then try again."
+    missing+=(chromium)
+  fi
   PATH=$PATH:/usr/sbin have nginx || missing+=(nginx)
   have openssl || missing+=(openssl)
   if ! have docker; then

@@ -35,6 +35,11 @@ MORE = (
     # With the images of five languages, which that engine has not.
     "--deselect=tests/faults/test_engine.py::TestHarmFromOutside",
 )  # fmt: skip
+WITHOUT_BASE = (
+    # With what the base image alone has, and Debian's own.
+    "--deselect=tests/engine/test_canary.py::test_a_setting_taken_away_is_named[privileges may grow]",
+    "--deselect=tests/engine/test_canary.py::test_a_canary_that_could_not_run_is_no_verdict",
+)  # fmt: skip
 UNIT = ("tests/core", "tests/wire", "tests/config", "tests/engine/test_container_settings.py")
 
 
@@ -47,7 +52,12 @@ PLATFORMS: dict[str, Platform] = {
     "here": Platform("this machine's engine", (*MAIN, *ATTACKS)),
     "newest": Platform("the newest engine of Debian", (*MAIN, *ATTACKS, *MORE), ()),
     "python": Platform(
-        "Debian's newest Python: tests without an engine, and the main path", (*UNIT, *MAIN, *ATTACKS)
+        "Debian's newest Python: tests without an engine, and the main path", (*UNIT, *MAIN, *ATTACKS),
+        own_python=True,
+    ),
+    "ubuntu": Platform(
+        "Ubuntu 24.04's engine, and Python, which runs all of these",
+        (*UNIT, *MAIN, *ATTACKS, *MORE, *WITHOUT_BASE), (), base=False, suite="noble", own_python=True,
     ),
     "docker-29": Platform(
         "the same, with Docker 29's least API version and image store",
@@ -66,12 +76,12 @@ VENV = "/var/tmp/venv"  # in the root file system
 CODE = "/opt/coderunner"
 
 
-def inside(root: Path) -> tuple[str, ...]:
-    """What runs a command in the root file system, with this tree and this machine's engine."""
+def inside(root: Path, address: str = ENGINE) -> tuple[str, ...]:
+    """What runs a command in the root file system, with this tree and the engine that answers there."""
     script = f"""
       mount --bind {root} {root}; mount --bind {ROOT} {root}{CODE}; mount -t proc proc {root}/proc
       mount --rbind /dev {root}/dev; mount --bind /tmp {root}/tmp; mount -t tmpfs tmpfs {root}/run
-      touch {root}/run/docker.sock; mount --bind {ENGINE.removeprefix("unix://")} {root}/run/docker.sock
+      touch {root}/run/docker.sock; mount --bind {address.removeprefix("unix://")} {root}/run/docker.sock
       exec chroot {root} env PATH=/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 "$@"
     """
     (root / CODE.strip("/")).mkdir(parents=True, exist_ok=True)
@@ -99,19 +109,21 @@ def packages(root: Path) -> None:
     shutil.rmtree(folder)
 
 
-def newest_python(tests: Sequence[str], *, again: bool) -> dict[str, Any]:
-    """The tests without an engine, and the main path, on the suite's own Python. Raises NotRun."""
-    root = rootfs()
+def own_python(
+    tests: Sequence[str], root: Path, address: str, around: Sequence[str], *, again: bool
+) -> dict[str, Any]:
+    """The tests without an engine, and with the one that answers there, on the root file system's own Python.
+    Raises NotRun."""
     packages(root)
     ask = (*inside(root), f"{VENV}/bin/python", "-c", "import platform; print(platform.python_version())")
     version = subprocess.run(ask, capture_output=True, text=True, timeout=60, check=True).stdout.strip()
     begin = f'cd {CODE} && exec env DOCKER_HOST=$ENGINE_THERE PYTHONPATH=server "$@"'
-    run = (*inside(root), "sh", "-c", begin, "sh", f"{VENV}/bin/python")
+    run = (*around, *inside(root, address), "sh", "-c", begin, "sh", f"{VENV}/bin/python")
     named = ("real_engine", "disk", "usual", "control_group_that_is_named")  # these need an engine
     deselected = ("-k", " and ".join(f"not {name}" for name in named))
-    engine_tests = tuple(one for one in tests if one in (*MAIN, *ATTACKS))
+    engine_tests = tuple(one for one in tests if one not in UNIT)
     parts = [pytest(engine_tests, run, {"ENGINE_THERE": "unix:///run/docker.sock"}, again=again)]
-    if unit := tuple(one for one in tests if one not in engine_tests):
+    if unit := tuple(one for one in tests if one in UNIT):
         parts.append(pytest((*unit, *deselected), run, {"ENGINE_THERE": "unix:///nowhere"}, again=again))
     whole: dict[str, Any] = {"python": version, "passed": sum(one["passed"] for one in parts)}
     lists = {key: [name for one in parts for name in one.get(key, ())] for key in ("failed", "flaky")}
@@ -123,17 +135,19 @@ def one(name: str, platform: Platform, *, again: bool = False) -> dict[str, Any]
     began = time.monotonic()
     result: dict[str, Any] = {"title": platform.title, "date": datetime.now(UTC).date().isoformat()}
     try:
-        if name == "python":
-            result |= newest_python(platform.tests, again=again)
-        elif name in ("machine", "attacked-machine"):
+        if name in ("machine", "attacked-machine"):
             result |= machine.main_path(platform.tests, again=again)
         elif name == "guide":
             result |= machine.guide(platform.tests, again=again)
         else:
             with engine(name, platform) as (address, around):
+                root = rootfs(platform.suite) if platform.own_python else None
                 result |= {"python": sys.version.split()[0], **facts_at(address)}
-                run = (*around, sys.executable)
-                result |= pytest(platform.tests, run, {"DOCKER_HOST": address}, again=again)
+                if root:
+                    result |= own_python(platform.tests, root, address, around, again=again)
+                else:
+                    run = (*around, sys.executable)
+                    result |= pytest(platform.tests, run, {"DOCKER_HOST": address}, again=again)
         result["tests"] = list(platform.tests)
     except NotRun as reason:
         result["not_run"] = str(reason)
@@ -146,7 +160,7 @@ def told(name: str, result: dict[str, Any]) -> None:
     """Prints a line of a platform's result, and one for each test that passed only the second time."""
     failed, flaky = result.get("failed", []), result.get("flaky", [])
     words = f"{result.get('passed')} passed, {len(failed)} failed {' '.join(failed)}".strip()
-    version = f"{result.get('engine', result.get('python', '?'))}: "
+    version = f"{result.get('engine', '?')}, Python {result.get('python', '?')}: "
     if "not_run" in result:
         version, words = "", f"NOT RUN: {result['not_run']}"
     print(f"{name}: {version}{words} ({result['seconds']} s)", flush=True)
@@ -175,7 +189,8 @@ def run_all(names: Iterable[str], *, main_path: bool, again: bool) -> dict[str, 
 def prepare() -> int:
     """What the platforms are made of, without their tests: beside something else, as it takes minutes of
     network and disk, and of one processor. 0 also where it cannot be had, which their run then says."""
-    for make in (lambda: packages(rootfs()), machine.prepare):
+    suites = dict.fromkeys(one.suite for one in PLATFORMS.values() if one.own_python)
+    for make in (*(lambda suite=suite: packages(rootfs(suite)) for suite in suites), machine.prepare):
         try:
             make()
         except (NotRun, subprocess.SubprocessError) as reason:

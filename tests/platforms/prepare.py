@@ -1,4 +1,4 @@
-"""What a platform is made of: root file systems of Debian's suites, engines in namespaces, images."""
+"""What a platform is made of: root file systems of Debian and Ubuntu, engines in namespaces, images."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,13 +21,15 @@ from tests.harness import ENGINE, ROOT
 
 WORK = Path(os.environ.get("PLATFORMS_FOLDER", "/var/tmp/coderunner-platforms"))
 SUITE = "sid"
-PACKAGES = "docker.io,docker-cli,iptables,iproute2,python3-venv"
 ROOTFS_SECONDS, ENGINE_SECONDS, LOAD_SECONDS, SUITE_SECONDS = 600, 60, 300, 600
-
+REACH_SECONDS = 30
+"""An archive that has not answered by then is not in reach."""
+TIMED_OUT = 124  # timeout's own exit code
 
 AGAIN_MAX = 6
 """Tests that failed, of one run, that are tried again: more than these do not fail by chance."""
-_made = threading.Lock()  # what several platforms share is made once
+_made = threading.Lock()  # the images, which several platforms share, are built once
+_making: dict[str, threading.Lock] = {}  # so are root file systems, each by its name
 
 
 class NotRun(Exception):
@@ -43,39 +46,91 @@ class Platform:
     flags: tuple[str, ...] | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
     base: bool = True  # whether the base image goes along: another store knows it by another id
+    suite: str = SUITE  # of its engine, and of its Python
+    own_python: bool = False  # whether the suite's Python runs the tests, in place of this machine's
 
 
-def rootfs(suite: str = SUITE, packages: str = PACKAGES, name: str = "") -> Path:
-    """A root file system of the suite, made once. `name`: where that is not the suite's. Raises NotRun."""
-    with _made:
-        return _rootfs(suite, packages, name)
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """A system's packages. `address`: where this machine's own sources name no nearer one. `packages`: an
+    engine, and Python. `keyring`: Debian's package with the keys of its signatures, "" for this machine's."""
+
+    system: str
+    address: str
+    packages: str
+    components: str = "main"
+    pockets: tuple[str, ...] = ("",)
+    keyring: str = ""
+
+    def nearest(self, sources: str) -> str:
+        """The address that these sources of apt (deb822) name, else the usual one."""
+        found = re.search(rf"^URIs: *(\S+/{self.system.lower()})/?$", sources, re.M)
+        return found[1] if found else self.address
 
 
-def _rootfs(suite: str, packages: str, name: str) -> Path:
-    root = WORK / (name or suite)
+DEBIAN = Archive(
+    "Debian", "http://deb.debian.org/debian", "docker.io,docker-cli,iptables,iproute2,python3-venv"
+)
+UBUNTU = Archive(
+    "Ubuntu", "http://archive.ubuntu.com/ubuntu", "docker.io,iptables,iproute2,python3-venv",
+    "main universe", ("", "-updates"), "ubuntu-archive-keyring",
+)  # fmt: skip
+ARCHIVES = {"sid": DEBIAN, "trixie": DEBIAN, "noble": UBUNTU}
+KEYS_SUITE = "trixie"  # Debian 12 has no package with Ubuntu's keys
+
+
+def rootfs(suite: str = SUITE, packages: str = "", name: str = "", variant: str = "minbase") -> Path:
+    """A root file system of the suite, made once. `packages`: in place of those of its archive. `name`: where
+    that is not the suite's. `variant`: mmdebstrap's. Raises NotRun."""
+    archive = ARCHIVES[suite]
+    with _making.setdefault(name or suite, threading.Lock()):
+        return _rootfs(archive, suite, packages or archive.packages, WORK / (name or suite), variant)
+
+
+def _rootfs(archive: Archive, suite: str, packages: str, root: Path, variant: str) -> Path:
     made = root / ".made"
     if made.exists() and made.read_text() in ("", packages):
         return root
     if os.getuid() != 0 or shutil.which("mmdebstrap") is None:
         raise NotRun("needs root and mmdebstrap")
-    sources = "\n".join(path.read_text() for path in Path("/etc/apt").glob("sources.list*/*.sources"))
-    found = re.search(r"^URIs: *(\S+/debian)/?$", sources, re.M)
-    archive = found[1] if found else "http://deb.debian.org/debian"
-    shutil.rmtree(root, ignore_errors=True)
-    WORK.mkdir(parents=True, exist_ok=True)
+    address = archive.nearest(
+        "\n".join(path.read_text() for path in Path("/etc/apt").glob("sources.list*/*.sources"))
+    )
+    what = f"{archive.system} {suite} cannot be had from {address}"
+    reach(f"{address}/dists/{suite}/InRelease", what)
+    keys = f"usr/share/keyrings/{archive.keyring}.gpg"
     command = (
-        "mmdebstrap", "--variant=minbase", f"--include={packages}", suite, str(root),
-        f"deb {archive} {suite} main",
+        "mmdebstrap", f"--variant={variant}", f"--include={packages}",
         '--aptopt=APT::Install-Recommends "false"', '--aptopt=Acquire::Check-Valid-Until "false"',
+        *([f"--keyring={rootfs(KEYS_SUITE, archive.keyring, archive.keyring, 'extract') / keys}"]
+          if archive.keyring else []),
+        suite, str(root),
+        *(f"deb {address} {suite}{pocket} {archive.components}" for pocket in archive.pockets),
     )  # fmt: skip
+    shutil.rmtree(root, ignore_errors=True)
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=ROOTFS_SECONDS, check=False)
     except subprocess.TimeoutExpired:
-        raise NotRun(f"Debian {suite} was not there within {ROOTFS_SECONDS} s ({archive})") from None
+        raise NotRun(f"{what}: not within {ROOTFS_SECONDS} s") from None
     if done.returncode != 0:
-        raise NotRun(f"Debian {suite} cannot be had from {archive}: {first_error(done.stderr)}")
+        raise NotRun(f"{what}: {first_error(done.stderr)}")
     made.write_text(packages)
     return root
+
+
+def reach(address: str, what: str) -> None:
+    """Fetches one file as apt would. Raises NotRun with `what` where it does not come: mmdebstrap would try
+    for minutes."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = (
+            "timeout", "-k", "5", f"{REACH_SECONDS:g}", "/usr/lib/apt/apt-helper",
+            "-o", "Acquire::Retries=0", "download-file", address, f"{folder}/file",
+        )  # fmt: skip
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode == TIMED_OUT:
+        raise NotRun(f"{what}: the archive is not in reach. No answer within {REACH_SECONDS:g} s")
+    if done.returncode != 0:
+        raise NotRun(f"{what}: {first_error(done.stderr)}")
 
 
 def first_error(said: str) -> str:
@@ -113,7 +168,8 @@ def engine(name: str, platform: Platform) -> Iterator[tuple[str, tuple[str, ...]
         yield ENGINE, ()
         return
     folder = WORK / f"engine-{name}"
-    with engine_of(rootfs(), folder, *platform.flags, environment=platform.environment) as address:
+    root = rootfs(platform.suite)
+    with engine_of(root, folder, *platform.flags, environment=platform.environment) as address:
         load(address, base=platform.base)
         number = (folder / "dockerd.pid").read_text().strip()
         yield address, ("nsenter", f"--net=/proc/{number}/ns/net")

@@ -16,8 +16,8 @@ HEAD = """# Platforms
 Results of the tests on other platforms, with their dates. `make test-platforms` runs them (as root, with
 mmdebstrap), as CI does after `make test`, and `python -m tests.platforms --write` generates this page from
 the results. Platforms without a row were not tested: there the canary checks at start-up which restrictions
-are enforced. CI does not fail where Debian's archive is not in reach: then it prints `NOT RUN` with the
-reason.
+are enforced. CI does not fail where Debian's or Ubuntu's archive is not in reach: then it prints `NOT RUN`
+with the reason.
 
 The main path (`tests/platforms/test_main_path.py`): a start with the canary, an interactive program, limits
 that are hit and reported (memory and its peak, processes, processor, time, disk, orphans), a group, a restart
@@ -26,8 +26,8 @@ without loss of output. `tests/platforms/test_attacks.py`: attacks on kernel, ne
 NOT_RUN = """
 ## Not run
 
-- Docker Engine 29 itself, which Debian does not have: its minimum API version and its image
-  store are simulated.
+- Ubuntu's kernel, systemd and AppArmor, whose profiles differ from Debian's: `ubuntu` has the packages of
+  Ubuntu 24.04, on the kernel of the machine that runs the tests.
 - arm64. Assembly is for x86-64 only.
 - Rootless engines and Docker Desktop: their sockets are found; the canary checks the rest.
 - Kata Containers (`DOCKER_RUNTIME`). gVisor was tried, and is refused by the canary:
@@ -35,7 +35,8 @@ NOT_RUN = """
 
 The tests run in the network namespace of the tested engine. Tests of `tests/engine/test_networks.py` that
 need the machine's own network, and of `tests/faults/test_engine.py` that need images of five languages, are
-left out.
+left out. Docker Engine 29 itself is Ubuntu's, of `noble-updates`; Debian does not have it, and `docker-29`
+simulates its minimum API version and its image store.
 
 `machine` and `guide` are virtual machines with the packages of Debian 13: systemd, the engine, AppArmor.
 Their kernel is built of the source of Debian 13's own (`linux-source`), for User Mode Linux: it is a program,
