@@ -26,8 +26,8 @@ without loss of output. `tests/platforms/test_attacks.py`: attacks on kernel, ne
 NOT_RUN = """
 ## Not run
 
-- Ubuntu's kernel, systemd and AppArmor, whose profiles differ from Debian's: `ubuntu` has the packages of
-  Ubuntu 24.04, on the kernel of the machine that runs the tests.
+- Ubuntu's kernel, and what AppArmor does there alone: `ubuntu` has the packages of Ubuntu 24.04 on the kernel
+  of the machine that runs the tests, `guide-ubuntu` on that of the virtual machines, with AppArmor.
 - arm64. Assembly is for x86-64 only.
 - Rootless engines and Docker Desktop: their sockets are found; the canary checks the rest.
 - Kata Containers (`DOCKER_RUNTIME`). gVisor was tried, and is refused by the canary:
