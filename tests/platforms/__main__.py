@@ -49,17 +49,23 @@ DOCKER_29 = ("--feature", "containerd-snapshotter=true")
 MACHINE = "a virtual machine with Debian 13, systemd and cgroup v2"
 PLATFORMS: dict[str, Platform] = {
     "machine": Platform(MACHINE, MAIN),
-    "guide": Platform("docs/deployment.md followed on a bare virtual machine with Debian 13", machine.GUIDE),
+    "guide": Platform(
+        "docs/deployment.md followed on a bare virtual machine with Debian 13", machine.GUIDE, suite="trixie"
+    ),
+    "guide-ubuntu": Platform(
+        "docs/deployment.md followed on a bare virtual machine with Ubuntu 24.04", machine.GUIDE,
+        suite="noble",
+    ),
     "attacked-machine": Platform(f"attacks on {MACHINE}", ATTACKS),
     "here": Platform("this machine's engine", (*MAIN, *ATTACKS)),
+    "ubuntu": Platform(
+        "Ubuntu 24.04's engine, and Python, which runs all of these",
+        (*UNIT, *MAIN, *ATTACKS, *MORE, *WITHOUT_BASE), (), base=False, suite="noble", own_python=True,
+    ),
     "newest": Platform("the newest engine of Debian", (*MAIN, *ATTACKS, *MORE), ()),
     "python": Platform(
         "Debian's newest Python: tests without an engine, and the main path", (*UNIT, *MAIN, *ATTACKS),
         own_python=True,
-    ),
-    "ubuntu": Platform(
-        "Ubuntu 24.04's engine, and Python, which runs all of these",
-        (*UNIT, *MAIN, *ATTACKS, *MORE, *WITHOUT_BASE), (), base=False, suite="noble", own_python=True,
     ),
     "gvisor": Platform(
         "sessions in gVisor, with Debian 13's packages", (*MAIN, *ATTACKS, *IN_GVISOR), (), suite="trixie",
@@ -71,7 +77,7 @@ PLATFORMS: dict[str, Platform] = {
     ),
     "userns-remap": Platform("the same, with userns-remap", (*MAIN, *ATTACKS), ("--userns-remap=default",)),
 }  # fmt: skip
-BY_NAME = ("here", "attacked-machine")
+BY_NAME = ("here", "attacked-machine", "guide-ubuntu")
 """Run only where they are named: CI has run the one's tests before, and on one slow processor attacks that
 flood it take longer than all else."""
 BESIDE = 3
@@ -143,8 +149,8 @@ def one(name: str, platform: Platform, *, again: bool = False) -> dict[str, Any]
     try:
         if name in ("machine", "attacked-machine"):
             result |= machine.main_path(platform.tests, again=again)
-        elif name == "guide":
-            result |= machine.guide(platform.tests, again=again)
+        elif platform.tests == machine.GUIDE:
+            result |= machine.guide(platform.tests, platform.suite, again=again)
         else:
             with engine(name, platform) as (address, around):
                 root = platform.root() if platform.own_python else None
@@ -179,7 +185,7 @@ def run_all(names: Iterable[str], *, main_path: bool, again: bool) -> dict[str, 
 
     def result(name: str) -> dict[str, Any]:
         platform = PLATFORMS[name]
-        if main_path and name != "guide":
+        if main_path and platform.tests != machine.GUIDE:
             platform = replace(platform, tests=MAIN)
         found = one(name, platform, again=again)
         told(name, found)

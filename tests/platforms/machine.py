@@ -31,6 +31,7 @@ from tests.platforms.prepare import (
     NotRun,
     engine_of,
     facts,
+    facts_at,
     load,
     pytest,
     rootfs,
@@ -173,14 +174,17 @@ def give_code(root: Path) -> None:
     inside(root, f"cd /{CODE}; git init -q -b main; git add -A; {git}; scripts/setup.sh")
 
 
-def give_images(root: Path, names: Sequence[str]) -> None:
+def give_images(root: Path, engine_root: Path, names: Sequence[str]) -> None:
     """By an engine of the same packages, so that the machine's own unpacks nothing."""
     data = root / "var/lib/docker"
     shutil.rmtree(data, ignore_errors=True)
     data.parent.mkdir(parents=True, exist_ok=True)
-    engine_root = rootfs(SUITE, PACKAGES)
     with engine_of(engine_root, WORK / f"engine-{root.name}", environment={}, keep=data) as address:
-        load(address, base=True, names=names)
+        load(address, base=facts_at(address)["store"] == "overlay2", names=names)
+    # Where containerd keeps the images: the engine's own here, there a service.
+    if (data / "containerd/daemon").is_dir():
+        shutil.rmtree(root / "var/lib/containerd", ignore_errors=True)
+        (data / "containerd/daemon").rename(root / "var/lib/containerd")
 
 
 def give_system(root: Path, *, network: bool) -> None:
@@ -312,7 +316,7 @@ def main_path(tests: Sequence[str], *, again: bool) -> dict[str, Any]:
     root = rootfs(SUITE, PACKAGES)
     with _making:
         give_code(root)
-        give_images(root, ("python",))
+        give_images(root, root, ("python",))
         (root / "etc/default/docker").write_text("DOCKER_OPTS=--live-restore\n")
     with machine(root, (22,), network=False) as one:
         one.until("docker", "info", seconds=ENGINE_SECONDS * SLOWNESS)
@@ -326,22 +330,23 @@ def main_path(tests: Sequence[str], *, again: bool) -> dict[str, Any]:
         return system | pytest(tests, run, {}, seconds=TESTS_SECONDS, quote=shlex.quote, again=again)
 
 
-def guide(tests: Sequence[str], *, again: bool) -> dict[str, Any]:
+def guide(tests: Sequence[str], suite: str, *, again: bool) -> dict[str, Any]:
     """The result of the machine on which the guide is followed. `again`: where it failed, on a new machine
     once more. Raises NotRun."""
     needed()
-    result = _followed(tests)
+    result = _followed(tests, suite)
     if again and result["failed"]:
-        failed, result = result["failed"], _followed(tests)
+        failed, result = result["failed"], _followed(tests, suite)
         if not result["failed"]:
             result["flaky"] = failed
     return result
 
 
-def _followed(tests: Sequence[str]) -> dict[str, Any]:
-    root = rootfs(SUITE, BARE, f"{SUITE}-bare")
+def _followed(tests: Sequence[str], suite: str) -> dict[str, Any]:
+    root = rootfs(suite, BARE if suite == SUITE else f"apt,{BARE}", f"{suite}-bare")
+    engine_root = rootfs(suite, PACKAGES if suite == SUITE else "")
     with _making:
-        give_images(root, ("python", "bash"))
+        give_images(root, engine_root, ("python", "bash"))
     with machine(root, (22, 80, 443, 3000), network=True) as one:
         named = json.dumps({"shell": one.shell, "ports": one.ports})
         environment = {"DEPLOYMENT_MACHINE": named, "PLATFORM_SLOWNESS": str(SLOWNESS)}
