@@ -32,7 +32,7 @@ except OSError as error:
 ORPHAN = "import os, time\nif os.fork() == 0:\n    os.setsid(); time.sleep(600)\nprint('over')"
 LIMITS = {
     "memory": (MEMORY, {}, "oom", ("memory",)),
-    "processes": (BOMB, {"wall_ms": int(1500 * SLOWNESS)}, "wall_timeout", ("pids",)),
+    "processes": (BOMB, {"wall_ms": int(3000 * SLOWNESS)}, "wall_timeout", ("pids",)),
     "processor": (SPIN, {"cpu_ms": 1000}, "cpu_timeout", ()),
     "time": ("import time; time.sleep(60)", {"wall_ms": 700}, "wall_timeout", ()),
     "disk": (FILL, {}, "exited", ()),
