@@ -34,6 +34,11 @@ def test_every_language_has_mistakes() -> None:
         assert DECLARED[name].diagnostics == DECLARED[other].diagnostics
 
 
+def test_every_language_that_names_a_file_has_a_mistake_in_another_than_the_entry() -> None:
+    without = {name for name, programs in MISTAKES.items() if not any("in" in one for one in programs.values())}
+    assert without == {"sqlite"}  # tells a line of a file that `.read` names as one of the entry
+
+
 @pytest.mark.parametrize("name", sorted(MISTAKES))
 async def test_a_mistake_is_told(everything: Server, name: str) -> None:
     wrong = []
