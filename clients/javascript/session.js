@@ -3,10 +3,11 @@ import { textOf } from '../../static/core/bytes.js';
 import { Remote } from '../../static/core/remote.js';
 import { Session as Core } from '../../static/core/session.js';
 import { FIRST_ROOM, RUN_ROOM, checked, divided } from './content.js';
+import { RECONNECT_MS } from './patience.js';
 import { Program } from './program.js';
 import { Refused, UNREACHABLE, refusing, refusingLater } from './refused.js';
 
-const PATIENCE_MS = 120_000; // for which a server that was there is looked for
+const HELLO_MS = 30_000; // for the first message of a server
 const MOST_BYTES = 64 * 1024 * 1024; // of a file that is read
 
 /** @typedef {import('./content.js').Content} Content of a file */
@@ -98,27 +99,31 @@ export class Session {
   }
 
   /** @param {import('./world.js').World} world @param {string} place @param {import('../../static/core/messages.js').File[]} files @param {Omit<Wanted, 'files'>} wanted @returns {Promise<Session>} throws Refused */
-  static #answered(world, place, files, { language, limits, group, member }) {
+  static async #answered(world, place, files, { language, limits, group, member }) {
     const network = group && {
       network: /** @type {const} */ ('group'), ...(group === true ? {} : { group: group.id, group_token: group.token }), ...(member === undefined ? {} : { member }),
     };
     const core = new Core(world);
     const session = new Session(world, core);
+    /** @type {ReturnType<typeof setTimeout> | undefined} */ let due;
     return new Promise((resolve, reject) => {
+      const silent = () => new Refused(`no server answers at ${place}`, UNREACHABLE, true);
       const refuse = (/** @type {Refused} */ why) => {
         reject(why);
         core.close('refused');
       };
+      // Whatever takes WebSockets may be there, and send messages of its own.
+      due = setTimeout(() => core.hello === null && refuse(silent()), HELLO_MS);
       // Whether to ask again is the client's decision.
       core.on('error', ({ message, code, retryable }) => core.phase !== 'open' && refuse(new Refused(message, code, retryable)));
       core.on('change', () => {
         if (core.phase === 'open') resolve(session);
         else if (core.phase === 'over') reject(core.reason === UNREACHABLE ? new Refused(`the server at ${place} cannot be reached any more`, UNREACHABLE) : new Refused(`the session was ended: ${core.reason}`, core.reason ?? 'no_session'));
-        else if (!core.link.up && core.link.code !== null && core.hello === null) refuse(new Refused(`no server answers at ${place}`, UNREACHABLE, true));
+        else if (!core.link.up && core.link.code !== null && core.hello === null) refuse(silent());
         else if (core.link.stopped) refuse(new Refused(`${place} closes the connection (${core.link.code})`, 'internal'));
       });
       refusing(() => core.begin({ language, files: /** @type {import('../../static/core/types.js').TextFile[]} */ (files), limits, network }));
-    });
+    }).finally(() => clearTimeout(due));
   }
 
   /** Its id. */
@@ -185,6 +190,6 @@ export class Session {
       clearTimeout(this.#away);
       this.#away = undefined;
     } else if (link.stopped && phase === 'open') this.#core.close('refused');
-    else this.#away ??= setTimeout(() => this.#core.close(UNREACHABLE), PATIENCE_MS);
+    else this.#away ??= setTimeout(() => this.#core.close(UNREACHABLE), RECONNECT_MS);
   }
 }

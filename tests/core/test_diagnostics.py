@@ -66,6 +66,22 @@ let x = ;
 SyntaxError: Unexpected token ';'
     at internalCompileFunction (node:internal/vm:76:18)
 """, ["main.js:1:0 error SyntaxError: Unexpected token ';'"]),
+    ("javascript", """file:///workspace/lib/a.mjs:3
+  x.foo();
+    ^
+
+TypeError: x.foo is not a function
+    at f (file:///workspace/lib/a.mjs:3:5)
+    at file:///workspace/main.mjs:2:1
+    at ModuleJob.run (node:internal/modules/esm/module_job:345:25)
+""", ["lib/a.mjs:3:5 error TypeError: x.foo is not a function"]),
+    ("javascript", """file:///workspace/main.js:2
+const x = ;
+          ^
+
+SyntaxError: Unexpected token ';'
+    at compileSourceTextModule (node:internal/modules/esm/utils:346:16)
+""", ["main.js:2:0 error SyntaxError: Unexpected token ';'"]),
     ("c", """main.c: In function 'main':
 main.c:3:12: error: expected ';' before 'return'
     3 |   int x = 1
@@ -347,7 +363,8 @@ def test_the_beginning_of_a_compilers_output_counts_and_the_end_of_a_programs():
     ("path", "wanted"),
     [
         ("main.py", "main.py"), ("/workspace/a/b.py", "a/b.py"), ("./././x", "x"),
-        ("file:///workspace/x", "x"),
+        ("file:///workspace/x", "x"), ("file:///workspace/my%20lib/%C3%BC.mjs", "my lib/ü.mjs"),
+        ("file:///workspace/%2e%2e/etc/x", None), ("file:///workspace/a%00b", None), ("a%20b", "a%20b"),
         ("/usr/lib/x.py", None), ("../x", None), ("<string>", None), ("a\tb", None), ("", None),
         (".build/main.js", None), ("/workspace/.tmp/x", None), ("a\u202eb", None),
         ("/workspace/../etc/x", None), ("  /etc/passwd", None), ("\t ../x", None), ("  /workspace/x", "x"),
@@ -368,12 +385,13 @@ def test_problems_of_a_declaration_are_all_named():
     found = check.problems(
         tuple[Pattern, ...],
         [{"lines": ["{path}"]}, {"lines": ["{line}: {message}"], "within": 0}, {"lines": [], "x": 1},
-         {"lines": ["{a}"]}, {"lines": ["{line} {message}"], "severity": "bad"}],
+         {"lines": ["{a}"]}, {"lines": ["{line} {message}"], "severity": "bad"},
+         {"lines": ["{line} {message}"], "extension": "m"}],
         ("diagnostics",),
     )  # fmt: skip
     text = "\n".join(in_toml(problem, "l") for problem in found)
     for word in ("1: lines must have {line}", "2: within", "3: x is not known", "3: lines must be",
-                 "4: lines cannot", "5: severity"):  # fmt: skip
+                 "4: lines cannot", "5: severity", "6: extension"):  # fmt: skip
         assert word in text
     with pytest.raises(ConfigError, match="diagnostics must be"):
         parse_language('name = "x"\ndiagnostics = 1', "x")
@@ -395,12 +413,17 @@ FRAMES = b"".join(b"\tat com.example.Main.f(Main.java:4)\n" for _ in range(1024)
         ("c", b"y.c:3:1: error: no", {"x.c"}, []),
         ("java", b'Exception in thread "main" java.lang.StackOverflowError\n' + FRAMES, {"Main.java"},
          [("Main.java", 4)]),
+        # a name is that of a file with an extension, or of anything
+        ("octave", b"error: no\nerror: called from\n    lib at line 5 column 3\n    main at line 2 column 1",
+         {"s/lib.m", "main.m"}, [("s/lib.m", 5)]),
+        ("octave", b"error: no\nerror: called from\n    own at line 5 column 3\n    main at line 9 column 1",
+         {"s/lib.m", "main.m"}, [("main.m", 5)]),
         ("erlang", b"main.erl:3:5: Warning: variable 'X' is unused", {"main.erl"}, [("main.erl", 3)]),
     ],
 )  # fmt: skip
 def test_files_of_the_workspace(language, text, files, wanted):
     patterns = LANGUAGES[language].diagnostics
-    found = diagnose(text, patterns, entry="", tail=True, files=files)
+    found = diagnose(text, patterns, entry=LANGUAGES[language].entry, tail=True, files=files)
     assert [(item.path, item.line) for item in found] == wanted
     if language == "erlang":
         assert [item.severity for item in found] == ["warning"]

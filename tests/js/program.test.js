@@ -88,7 +88,7 @@ test('a place in the queue of a server that is gone is not waited for without en
   const server = new FakeServer();
   const world = new World(server);
   const waits = [];
-  t.mock.method(globalThis, 'setTimeout', (act, ms) => waits.push({ act, ms }));
+  t.mock.method(globalThis, 'setTimeout', (act, ms) => ms > 30_000 && waits.push({ act, ms }));
   server.on_open = (_, socket) => server.say({ type: 'queued', position: 1, ahead: 0, eta_ms: null, deadline_ms: 60_000 }, socket);
   const opening = Session.opened(world, 'http://server/', { language: 'any' });
   world.settle();
@@ -100,6 +100,20 @@ test('a place in the queue of a server that is gone is not waited for without en
   assert.deepEqual([wait.ms, more], [120_000, []]);
   wait.act();
   await assert.rejects(opening, { name: 'Refused', code: 'unreachable' });
+});
+
+test('what takes WebSockets and says nothing that a server says is not waited for', async (t) => {
+  const server = new FakeServer();
+  const world = new World(server);
+  const due = [];
+  t.mock.method(globalThis, 'setTimeout', (act, ms) => due.push({ act, ms }));
+  server.hello = () => {};
+  server.say = () => {};
+  const opening = Session.opened(world, 'http://server/', { language: 'any' });
+  world.settle();
+  assert.equal(due[0].ms, 30_000);
+  due[0].act();
+  await assert.rejects(opening, { name: 'Refused', code: 'unreachable', message: 'no server answers at http://server/', retryable: true });
 });
 
 /** The files of a model server's session over HTTP, which are written when `written` has resolved. */

@@ -10,6 +10,7 @@ import posixpath
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from urllib.parse import unquote
 
 from coderunner.core.project import check_path
 from coderunner.errors import BadPath
@@ -200,7 +201,7 @@ class _Search:
         parts = first.match(line)
         # In a stack trace the innermost frames may be a library's. They must not replace an open match that
         # is in the workspace, as the user can only change that one.
-        if parts is None or ("line" in first.names and not self._path(parts)):
+        if parts is None or ("line" in first.names and not self._path(parts, pattern)):
             return
         if opened is not None and pattern.then:  # it is sure, and this line may be any
             return
@@ -208,13 +209,16 @@ class _Search:
         if pattern.more and "message" in parts:
             self._growing[index] = parts
 
-    def _path(self, parts: dict[str, str]) -> str | None:
-        path = workspace_path(parts["path"]) if "path" in parts else self._entry
-        return path if path is None or self._files is None else _place(path, self._files)
+    def _path(self, parts: dict[str, str], pattern: Pattern) -> str | None:
+        path = workspace_path(parts["path"] + pattern.extension) if "path" in parts else self._entry
+        if path is not None and self._files is not None:
+            return _place(path, self._files)
+        # A name may be that of a file, or of anything.
+        return None if "path" in parts and pattern.extension else path
 
     def _add(self, parts: dict[str, str], pattern: Pattern, numbers: tuple[int, ...]) -> bool:
         """Adds what was found on the lines of these numbers. False: it is not in the workspace."""
-        path, line = self._path(parts), int(parts["line"])
+        path, line = self._path(parts, pattern), int(parts["line"])
         if path is None or line < 1:
             return False
         message = parts["message"].removeprefix("• ")  # GHC's bullet
@@ -239,7 +243,10 @@ def _one_of(templates: Sequence[Template], line: str) -> bool:
 
 def workspace_path(path: str) -> str | None:
     """A printed path as the workspace's listing has it; None if it is outside of the workspace."""
-    path = path.strip().removeprefix("file://").removeprefix(WORKSPACE)
+    path = path.strip()
+    if path.startswith("file://"):  # the URL of a module
+        path = unquote(path.removeprefix("file://"))
+    path = path.removeprefix(WORKSPACE)
     while path.startswith(("./", " ")):
         path = path.removeprefix("./").lstrip()
     if path.startswith(("<", "(", *_OURS)):  # `<stdin>`, `(eval)` and the like are no files

@@ -243,6 +243,8 @@ class Pattern(_Declared, frozen=True):
     one line must match as well. `then`: the line behind the first one, or the first one does not count.
     `after`: the line before the second one, but for empty ones. `end`: no second line comes behind such a
     line. `more`: lines behind the message that are parts of it.
+
+    `extension`: `{path}` is a unit's name, and a file of the workspace is this name with the extension.
     """
 
     lines: Lines
@@ -254,6 +256,7 @@ class Pattern(_Declared, frozen=True):
     after: Lines = ()
     end: Lines = ()
     more: Lines = ()
+    extension: str = ""
 
     def __post_init__(self) -> None:
         problems: list[tuple[str, str]] = []
@@ -269,6 +272,8 @@ class Pattern(_Declared, frozen=True):
         for name in ("line", "message"):
             if names.count(name) != 1 and templates:
                 problems.append(("lines", f"must have {{{name}}} once"))
+        if self.extension and not _EXTENSION.fullmatch(self.extension):
+            problems.append(("extension", f"cannot be {self.extension!r}; write it like .py"))
         if problems:
             raise Problems(*problems)
         force_setattr(self, "lines", tuple(templates))

@@ -5,7 +5,7 @@
 Templates instead of regular expressions: a part ends at the first occurrence of the text behind it
 ({message} at the last), without backtracking, so that hostile output cannot make the matching slow.
 
-    {path}      a file's name              {line}, {column}    whole numbers
+    {path}      a file's name or URL       {line}, {column}    whole numbers
     {severity}  error, warning, note …     {name}              a word, put before the message
     {word}      a word that is not used    {*}                 anything
     {message}   the problem's description
@@ -103,7 +103,9 @@ def _part(line: str, at: int, name: str, behind: str) -> tuple[str, int]:
     elif name == "message":
         end = line.rfind(behind, at)  # the last one: a message may contain the text that ends it
     else:
-        end = line.find(behind, at)
+        # The colon of a URL does not end a path.
+        skipped = len("file:") if name == "path" and line.startswith("file://", at) else 0
+        end = line.find(behind, at + skipped)
     if end <= at and not (name == "*" and end == at):
         return "", -1
     value = line[at:end]
