@@ -5,7 +5,7 @@ export const FIRST_MS = 3_000; // for which one that has never answered is asked
 export const RECONNECT_MS = 120_000; // for which a server that was there is looked for
 const STARTING_MS = 10_000; // a server that has just started looks for its languages' images; all took 1 s
 const PAUSE_MS = 500;
-const LATER = [429, 502, 503, 504]; // what is told in place of a server that may be back soon
+export const LATER = [429, 502, 503, 504]; // what is told in place of a server that may be back soon
 /** @type {Record<string, number>} */ const HELD = { language_not_ready: STARTING_MS, draining: RECONNECT_MS };
 
 /** A server as it is asked. `place`: its address. `reached`: whether a CodeRunner has answered. @typedef {{readonly place: string, reached: boolean}} Asked */

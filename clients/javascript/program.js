@@ -10,7 +10,7 @@ import { bytesOf } from './content.js';
 /** @typedef {import('../../static/core/messages.js').Signal['name']} SignalName */
 /**
  * A piece of output. `stream`: a terminal's is all `stdout`. `text`: the bytes as UTF-8; a character that is split between two
- * pieces is in the later one. `lost`: bytes that are missing before this piece, of a terminal whose program printed more than is
+ * pieces is in the later one; one that is never completed is U+FFFD in a last piece without bytes. `lost`: bytes that are missing before this piece, of a terminal whose program printed more than is
  * kept while the server was away; 0 else.
  * @typedef {{stream: 'stdout' | 'stderr', bytes: Uint8Array, text: string, lost: number}} Output
  */
@@ -23,23 +23,23 @@ export class Program {
   #channel;
   /** @type {{output: Output, end: number}[]} */ #pieces = []; // the server sends at most 256 KiB that were not confirmed
   #lost = 0;
-  #texts = { stdout: new TextDecoder(), stderr: new TextDecoder() };
+  #texts = { stdout: new TextDecoder('utf-8', { ignoreBOM: true }), stderr: new TextDecoder('utf-8', { ignoreBOM: true }) };
   /** @type {Refused | null} */ #refused = null;
   /** @type {Set<() => void>} */ #waiting = new Set();
 
-  /** @param {import('../../static/core/channel.js').Channel} channel */
-  constructor(channel) {
+  /** @param {import('../../static/core/channel.js').Channel} channel @param {() => Refused} why of its session, once that is over */
+  constructor(channel, why) {
     this.#channel = channel;
     channel.on('output', ({ payload, offset, stream }) => this.#take(stream === STDERR ? 'stderr' : 'stdout', payload, offset + payload.length));
     channel.on('gap', ({ from, to, restore }) => {
       this.#lost += to - from;
       this.#take('stdout', utf8(restore ?? ''), to);
     });
-    channel.on('exit', () => this.#wake());
+    channel.on('exit', () => this.#end());
     channel.on('taken', () => this.#wake());
     channel.on('lost', (error) => {
-      this.#refused = new Refused(error?.message ?? 'the session is over', error?.code ?? 'no_session', error?.retryable);
-      this.#wake();
+      this.#refused = error ? new Refused(error.message, error.code, error.retryable) : why();
+      this.#end();
     });
   }
 
@@ -63,29 +63,37 @@ export class Program {
     return this.#channel.exit;
   }
 
-  /** Sends input; returns when the program has taken so much of it that at most 64 KiB wait. Throws Refused if it takes none, or for what is neither text nor bytes. */
+  /**
+   * Sends input; returns when the program has taken so much of it that at most 64 KiB wait. What it has not taken when it ends is
+   * dropped. Throws Refused if it has ended already or takes none, or for what is neither text nor bytes.
+   */
   async send(/** @type {string | Uint8Array} */ data) {
     const bytes = bytesOf(data, 'the input');
-    for (let at = 0; at < bytes.length; at += WINDOW) {
-      if (!this.#channel.write(bytes.slice(at, at + WINDOW))) throw this.#refused ?? new Refused('the program takes no input', 'no_channel');
+    this.#check();
+    if (!this.#channel.running) throw new Refused('the program has ended, and takes no input', 'no_channel');
+    for (let at = 0; at < bytes.length && this.#channel.running; at += WINDOW) {
+      if (!this.#channel.write(bytes.slice(at, at + WINDOW))) throw new Refused('the program takes no input', 'no_channel');
       while (this.#channel.running && this.#channel.input.kept > WINDOW) await this.#next();
     }
   }
 
-  /** Closes its standard input; on a terminal, types Ctrl-D. */
+  /** Closes its standard input; on a terminal, types Ctrl-D. Throws Refused if it cannot be followed any more. */
   endInput() {
+    this.#check();
     this.#channel.end();
   }
 
-  /** Sets the size of its terminal: 2 to 1000 columns and rows. Throws Refused for another. */
+  /** Sets the size of its terminal: 2 to 1000 columns and rows. Throws Refused for another, and as `endInput`. */
   resize(/** @type {number} */ cols, /** @type {number} */ rows) {
     if (!isSide(cols) || !isSide(rows)) throw new Refused(`a terminal has ${FEWEST} to ${MOST} columns and rows, not ${cols} and ${rows}`, 'bad_message');
+    this.#check();
     this.#channel.resize(cols, rows);
   }
 
-  /** Sends a signal, by its name without SIG; none while the server is away. Throws Refused for one that there is not. */
+  /** Sends a signal, by its name without SIG; none while the server is away. Throws Refused for one that there is not, and as `endInput`. */
   signal(/** @type {SignalName} */ name) {
     if (!SIGNALS.includes(name)) throw new Refused(`there is no signal ${name}; there are ${SIGNALS.join(', ')}`, 'bad_message');
+    this.#check();
     this.#channel.signal(name);
   }
 
@@ -99,6 +107,20 @@ export class Program {
     this.#pieces.push({ output: { stream, bytes, text, lost: this.#lost }, end });
     this.#lost = 0;
     this.#wake();
+  }
+
+  /** No more output comes. */
+  #end() {
+    for (const stream of /** @type {const} */ (['stdout', 'stderr'])) {
+      const text = this.#texts[stream].decode(); // of a character that was not completed
+      if (text) this.#pieces.push({ output: { stream, bytes: new Uint8Array(), text, lost: 0 }, end: this.#channel.received });
+    }
+    this.#wake();
+  }
+
+  /** Throws Refused if it cannot be followed any more. */
+  #check() {
+    if (this.#refused) throw this.#refused;
   }
 
   /** @returns {Promise<void>} */

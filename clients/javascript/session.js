@@ -1,14 +1,13 @@
 // A session: a container of one's own, with its programs and files.
-import { textOf } from '../../static/core/bytes.js';
 import { Remote } from '../../static/core/remote.js';
 import { Session as Core } from '../../static/core/session.js';
-import { FIRST_ROOM, RUN_ROOM, checked, divided } from './content.js';
+import { FIRST_ROOM, RUN_ROOM, divided } from './content.js';
+import { Workspace, patiently } from './files.js';
 import { RECONNECT_MS } from './patience.js';
 import { Program } from './program.js';
-import { Refused, UNREACHABLE, refusing, refusingLater } from './refused.js';
+import { Refused, UNREACHABLE, refusing } from './refused.js';
 
 const HELLO_MS = 30_000; // for the first message of a server
-const MOST_BYTES = 64 * 1024 * 1024; // of a file that is read
 
 /** @typedef {import('./content.js').Content} Content of a file */
 /** @typedef {import('./content.js').Files} Files by their paths */
@@ -16,7 +15,7 @@ const MOST_BYTES = 64 * 1024 * 1024; // of a file that is read
  * `entry`: the file to start with. `terminal`: the size of a terminal for it; pipes without.
  * @typedef {{entry?: string, files?: Files, args?: string[], env?: Record<string, string>, limits?: Record<string, number>, terminal?: {cols: number, rows: number}}} RunOptions
  */
-/** @typedef {{path: string, size: number, mtime_ms: number, folder: boolean}} Entry of a workspace */
+/** @typedef {import('./files.js').Entry} Entry of a workspace */
 
 /** A private network that sessions share. `token`: who has it may join. @typedef {{id: string, token: string}} Group */
 /**
@@ -25,54 +24,18 @@ const MOST_BYTES = 64 * 1024 * 1024; // of a file that is read
  * @typedef {{language: string, files?: Files, limits?: Record<string, number>, group?: Group | true, member?: string}} Wanted
  */
 
-/** The files of a session, with the permissions of its user. All methods throw Refused, with the server's reason in `code`. */
-class Workspace {
-  #remote;
-
-  constructor(/** @type {Remote} */ remote) {
-    this.#remote = remote;
-  }
-
-  /** @returns {Promise<Entry[]>} sorted by path */
-  async list() {
-    return (await refusingLater(this.#remote.list())).files;
-  }
-
-  /** @returns {Promise<Uint8Array>} at most 64 MiB */
-  async read(/** @type {string} */ path) {
-    return refusingLater(this.#remote.read(path, MOST_BYTES));
-  }
-
-  /** @returns {Promise<string>} Throws TypeError if it is not UTF-8. */
-  async text(/** @type {string} */ path) {
-    const text = textOf(await this.read(path));
-    if (text === null) throw new TypeError(`${path} is not UTF-8`);
-    return text;
-  }
-
-  async write(/** @type {string} */ path, /** @type {Content} */ content) {
-    await refusingLater(this.#remote.write(path, checked(content, path)));
-  }
-
-  async rename(/** @type {string} */ path, /** @type {string} */ to) {
-    await refusingLater(this.#remote.rename(path, to));
-  }
-
-  async remove(/** @type {string} */ path) {
-    await refusingLater(this.#remote.remove(path));
-  }
-}
-
 export class Session {
   #core;
   #world;
+  #place;
   /** @type {ReturnType<typeof setTimeout> | undefined} */ #away;
   /** @type {Workspace | null} */ #files = null;
   /** @type {Remote | null} */ #remote = null;
 
-  /** Use Client.open. @param {import('./world.js').World} world @param {Core} core */
-  constructor(world, core) {
+  /** Use Client.open. @param {import('./world.js').World} world @param {Core} core @param {string} place */
+  constructor(world, core, place) {
     this.#world = world;
+    this.#place = place;
     this.#core = core;
     core.on('change', () => this.#look());
     core.on('over', () => {
@@ -104,7 +67,7 @@ export class Session {
       network: /** @type {const} */ ('group'), ...(group === true ? {} : { group: group.id, group_token: group.token }), ...(member === undefined ? {} : { member }),
     };
     const core = new Core(world);
-    const session = new Session(world, core);
+    const session = new Session(world, core, place);
     /** @type {ReturnType<typeof setTimeout> | undefined} */ let due;
     return new Promise((resolve, reject) => {
       const silent = () => new Refused(`no server answers at ${place}`, UNREACHABLE, true);
@@ -144,7 +107,8 @@ export class Session {
 
   /** Its files. */
   get files() {
-    this.#remote ??= new Remote(this.#world, this.#core);
+    const patient = patiently({ place: this.#place, reached: true });
+    this.#remote ??= new Remote(this.#world, this.#core, (attempt) => patient(attempt).catch((error) => { throw this.#core.phase === 'over' ? this.#why() : error; }));
     this.#files ??= new Workspace(this.#remote);
     return this.#files;
   }
@@ -169,12 +133,25 @@ export class Session {
 
   /** @param {() => import('../../static/core/channel.js').Channel} begin */
   #begun(begin) {
-    if (this.#core.phase === 'over') throw new Refused('the session is over', 'no_session');
-    return new Program(refusing(begin));
+    this.#check();
+    return new Program(refusing(begin), () => this.#why());
   }
 
-  /** Restarts its idle time. */
+  /** Why it is over. */
+  #why() {
+    const { reason } = this.#core;
+    if (reason === UNREACHABLE) return new Refused(`the server at ${this.#place} cannot be reached any more`, UNREACHABLE, true);
+    return new Refused(reason === 'client' ? 'the session is over' : `the session was ended: ${reason}`, 'no_session');
+  }
+
+  /** Throws Refused if it is over. */
+  #check() {
+    if (this.#core.phase === 'over') throw this.#why();
+  }
+
+  /** Restarts its idle time. Throws Refused if the session is over. */
   extend() {
+    this.#check();
     this.#core.extend();
   }
 

@@ -6,16 +6,19 @@ import { texts } from './texts.js';
 // Of a small request; archives take longer.
 const WITHIN_MS = 30_000;
 const ARCHIVE_WITHIN_MS = 300_000;
+const UPLOAD = 16; // bytes a millisecond at least, of a file that is written
 
-/** `code` as in the protocol's table, or `unreachable`. */
+/** `code` as in the protocol's table, or `unreachable`. `status`: of the server's answer; 0 where none is its own. */
 export class RemoteError extends Error {
-  /** @param {string} code @param {string} message for users of the page @param {{retryable?: boolean, detail?: string}} options `detail`: the server's own sentence */
-  constructor(code, message, { retryable = false, detail = message } = {}) {
+  /** @param {string} code @param {string} message for users of the page @param {{retryable?: boolean, detail?: string, status?: number}} options `detail`: the server's own sentence */
+  constructor(code, message, { retryable = false, detail = message, status = 0 } = {}) {
     super(message);
     this.detail = detail;
     this.name = 'RemoteError';
     this.code = code;
     this.retryable = retryable;
+    this.status = status;
+    this.repeated = false; // an earlier attempt was lost, and may have been done
   }
 }
 
@@ -30,6 +33,17 @@ const blob = (/** @type {Response} */ answer) => answer.blob();
 const bytes = async (/** @type {Response} */ answer) => (answer.status === 416 ? new Uint8Array() : new Uint8Array(await answer.arrayBuffer()));
 
 const NOTHING = async () => undefined;
+const listing = async (/** @type {Response} */ answer) => {
+  const found = await answer.json();
+  if (!Array.isArray(found?.files)) throw new TypeError('it is no list of files');
+  return found;
+};
+
+/** Whether an answer is another one's than a CodeRunner's: no file comes as a page, or as JSON. @param {Response} answer @param {unknown} take */
+function isForeign({ headers }, take) {
+  const type = headers.get('Content-Type') ?? '';
+  return type.startsWith('text/html') || ((take === bytes || take === blob) && type.startsWith('application/json'));
+}
 
 /** A path as a part of an address. In an address `..` and `.` lead elsewhere, also as `%2e`: with them, or an empty part, it would be another request. @returns {string} */
 function encoded(/** @type {string} */ path) {
@@ -41,18 +55,25 @@ function encoded(/** @type {string} */ path) {
 
 /** @typedef {{body?: import('./types.js').Content, headers?: Record<string, string>, within?: number, empty?: number | null}} Options of a request; `empty`: a status that means an empty answer */
 
+/** @typedef {<Value>(attempt: () => Promise<Value>) => Promise<Value>} Patient */
+
 export class Remote {
   #fetch;
   #url;
   #session;
+  #patient;
   /** @type {Promise<unknown>} */ #last = Promise.resolve();
   #over = new AbortController();
 
-  /** @param {Pick<import('./types.js').World, 'fetch' | 'api'>} world @param {{id: string | null, token: string | null}} session */
-  constructor({ fetch, api }, session) {
+  /**
+   * @param {Pick<import('./types.js').World, 'fetch' | 'api'>} world @param {{id: string | null, token: string | null}} session
+   * @param {Patient} patient has each request done, once or more often; the next one waits for it
+   */
+  constructor({ fetch, api }, session, patient = (attempt) => attempt()) {
     this.#fetch = fetch;
     this.#url = api;
     this.#session = session;
+    this.#patient = patient;
   }
 
   /** The session has ended: no further requests are sent, and running ones are aborted. */
@@ -62,7 +83,7 @@ export class Remote {
 
   /** @returns {Promise<{files: import('./types.js').Entry[], complete: boolean}>} sorted by path */
   async list() {
-    return this.#ask('GET', 'files', json);
+    return this.#ask('GET', 'files', listing);
   }
 
   /** @returns {Promise<Uint8Array<ArrayBuffer>>} raises `file_too_large` if it has more than `most` bytes */
@@ -84,7 +105,7 @@ export class Remote {
   }
 
   async write(/** @type {string} */ path, /** @type {import('./types.js').Content} */ body) {
-    await this.#ask('PUT', `files/${encoded(path)}`, NOTHING, { body, within: ARCHIVE_WITHIN_MS });
+    await this.#ask('PUT', `files/${encoded(path)}`, NOTHING, { body, within: Math.min(ARCHIVE_WITHIN_MS, WITHIN_MS + Math.ceil(body.length / UPLOAD)) });
   }
 
   /** Writes all files of a zip archive, and replaces those of the same names. */
@@ -117,7 +138,7 @@ export class Remote {
   /** @template Value @param {string} method @param {string} path @param {(answer: Response) => Promise<Value>} take reads the body @param {Options} options @returns {Promise<Value>} */
   #ask(method, path, take, options = {}) {
     // The next request waits for this one, also if it fails.
-    const mine = this.#last.then(() => this.#request(method, path, take, options));
+    const mine = this.#last.then(() => this.#patient(() => this.#request(method, path, take, options)));
     this.#last = mine.catch(() => {});
     return mine;
   }
@@ -130,11 +151,13 @@ export class Remote {
       answer = await this.#fetch(this.#url(`api/sessions/${encodeURIComponent(id ?? '')}/${path}`), {
         method, body, headers: { ...headers, Authorization: `Bearer ${token}` }, cache: 'no-store', signal: AbortSignal.any([AbortSignal.timeout(within), this.#over.signal]),
       });
-      if (answer.ok || answer.status === empty) return await take(answer);
+      if ((answer.ok || answer.status === empty) && !isForeign(answer, take)) return await take(answer);
     } catch (error) {
       throw unanswered(error, this.#over.signal.aborted);
     }
-    const told = await answer.json().then((/** @type {{code: string, detail: string, retryable: boolean}} */ problem) => problem, () => null);
-    throw new RemoteError(told?.code ?? 'internal', told ? inWords({ ...told, message: told.detail }) : texts.session.answered(answer.status), { retryable: Boolean(told?.retryable), detail: told?.detail });
+    const told = answer.ok ? null : await answer.json().catch(() => null);
+    if (typeof told?.code !== 'string' || typeof told.detail !== 'string') throw new RemoteError('internal', texts.session.answered(answer.status));
+    const { code, detail, retryable } = /** @type {{code: string, detail: string, retryable?: boolean}} */ (told);
+    throw new RemoteError(code, inWords({ code, message: detail }), { retryable: Boolean(retryable), detail, status: answer.status });
   }
 }

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { utf8 } from '../../static/core/bytes.js';
 import { Session } from '../../clients/javascript/session.js';
+import { pauses } from './answers.js';
 import { FakeServer } from './server.js';
 import { World } from './world.js';
 
@@ -31,6 +32,28 @@ test('a session that is over takes no programs', async () => {
   session.close();
   await assert.rejects(printed(before, world), { name: 'Refused', code: 'no_session' });
   for (const begin of [() => session.run(MAIN), () => session.shell()]) assert.throws(begin, { name: 'Refused', message: 'the session is over', code: 'no_session' });
+});
+
+test('a session that is over takes no calls', async () => {
+  const { session, world } = await opened();
+  const program = session.run(MAIN);
+  world.settle();
+  session.close();
+  const calls = [() => session.extend(), () => program.endInput(), () => program.signal('INT'), () => program.resize(80, 24)];
+  for (const call of calls) assert.throws(call, { name: 'Refused', message: 'the session is over', code: 'no_session' });
+  await assert.rejects(program.send(''), { name: 'Refused', code: 'no_session' });
+  program.kill(); // what is to be is
+  const ended = await opened();
+  ended.server.say({ type: 'closed', reason: 'idle_timeout' }, ended.world.socket);
+  ended.world.settle();
+  assert.throws(() => ended.session.extend(), { message: 'the session was ended: idle_timeout', code: 'no_session' });
+});
+
+test('the text has all of the output, also half a character at its end', async () => {
+  for (const [bytes, text] of [[[0xf0, 0x9f], '\ufffd'], [[0x61, 0xe2, 0x82], 'a\ufffd'], [[0xef, 0xbb, 0xbf, 0x61], '\ufeffa'], [[0xc3, 0xa4], 'ä'], [[], '']]) {
+    const { session, world } = await opened({ outputOf: () => Uint8Array.from(bytes), exits: () => true });
+    assert.equal(await printed(session.run(MAIN), world), text);
+  }
 });
 
 test('half a character is refused before anything is sent', async () => {
@@ -75,7 +98,7 @@ test('a wrong call of a running program is refused by itself, and the program go
   const known = server.programs.get(1);
   assert.deepEqual([known.signals, known.size, String.fromCharCode(...known.delivered)], [['USR1'], { cols: 100, rows: 30 }, 'typed']);
   assert.equal(program.exit.reason, 'exited');
-  await assert.rejects(program.send('more'), { name: 'Refused', code: 'no_channel' });
+  for (const more of ['more', '']) await assert.rejects(program.send(more), { name: 'Refused', code: 'no_channel', message: 'the program has ended, and takes no input' });
   assert.deepEqual([program.signal('INT'), program.kill(), program.endInput(), program.resize(90, 30)], [undefined, undefined, undefined, undefined]);
 });
 
@@ -114,6 +137,58 @@ test('what takes WebSockets and says nothing that a server says is not waited fo
   assert.equal(due[0].ms, 30_000);
   due[0].act();
   await assert.rejects(opening, { name: 'Refused', code: 'unreachable', message: 'no server answers at http://server/', retryable: true });
+});
+
+test('files are asked for again while the server is away, in their order, and done once', async (t) => {
+  const { session, world } = await opened();
+  t.mock.method(globalThis, 'setTimeout', pauses());
+  const json = (found, status = 200) => Response.json(found, { status });
+  const problem = (code, status, retryable = false) => json({ code, detail: code, retryable }, status);
+  const away = [
+    () => { throw new TypeError('fetch failed'); }, () => new Response('<html></html>', { status: 502 }), () => new Response('<html></html>', { status: 404 }),
+    () => new Response('<html></html>', { headers: { 'Content-Type': 'text/html' } }), () => problem('engine_unavailable', 503, true), () => problem('files_busy', 429, true),
+  ];
+  let answers = [];
+  const asked = [];
+  world.api = (path) => new URL(path, 'http://server/');
+  let fetching = async (url, { method, body }) => {
+    const found = answers.shift()();
+    if (found.status === 200 && found.headers.get('Content-Type') === 'application/json') asked.push(`${method} ${body ?? ''}`);
+    return found;
+  };
+  world.fetch = (...request) => fetching(...request);
+  const data = () => new Response('data', { headers: { 'Content-Type': 'application/octet-stream' } });
+  answers = [...away, () => json({ path: 'a', size: 1 }), ...away, () => json({ path: 'a', size: 1 }), ...away, () => json(null), () => json({}), () => json({ files: [], complete: true }), ...away, () => json({}), data];
+  const { files } = session;
+  const all = await Promise.all([files.write('a', '1'), files.write('a', '2'), files.list(), files.text('a')]);
+  assert.deepEqual([all, answers], [[undefined, undefined, [], 'data'], []]);
+  assert.deepEqual(asked.filter((one) => one.startsWith('PUT')), ['PUT 1', 'PUT 2']);
+  const listed = (...paths) => () => json({ files: paths.map((path) => ({ path })), complete: true });
+  const gone = () => problem('no_file', 404);
+  for (const [call, turns, code] of [
+    [() => files.remove('a'), [away[0], gone]], [() => files.remove('a'), [gone], 'no_file'], [() => files.remove('a'), [away[4], gone], 'no_file'],
+    [() => files.rename('a', 'b'), [away[0], gone, listed('b')]], [() => files.rename('a', 'b'), [away[0], gone, listed('c')], 'no_file'], [() => files.rename('a', 'b'), [gone], 'no_file'],
+    [() => files.rename('a', 'b'), [away[1], () => problem('file_exists', 409), listed('a', 'b')], 'file_exists'],
+    [() => files.list(), [() => json({ files: [], complete: false })], 'too_many_files'], [() => files.write('a', ''), [() => problem('workspace_full', 507, true)], 'workspace_full'],
+  ]) {
+    answers = turns;
+    if (code) await assert.rejects(call, { name: 'Refused', code });
+    else await call();
+    assert.deepEqual(answers, []);
+  }
+  let clock = 0;
+  t.mock.method(performance, 'now', () => clock);
+  fetching = async () => {
+    clock += 1000;
+    throw new TypeError('fetch failed');
+  };
+  await assert.rejects(files.list(), { name: 'Refused', code: 'unreachable', message: /^the server at http:..server. cannot be reached any more/, retryable: true });
+  assert.ok(clock >= 120_000);
+  fetching = async () => {
+    session.close();
+    throw new TypeError('fetch failed');
+  };
+  await assert.rejects(files.write('a', ''), { name: 'Refused', code: 'no_session', message: 'the session is over' });
 });
 
 /** The files of a model server's session over HTTP, which are written when `written` has resolved. */
