@@ -36,6 +36,7 @@ export const hints = {
     install: 'This session has no network: nothing outside of it (and of its group, where it has one) can be reached, and nothing installed.',
     command: 'There is no command {word} here: check how it is written. (An assignment has no spaces around its =.)',
     importedFile: 'There is no file {word} in the workspace where this import looks for it: check its name, its folder and its capitals.',
+    coffeeImport: 'A program in CoffeeScript cannot `import` by such a line here: write `fs = require "fs"`, or `import("./words.mjs").then (words) -> …` for a module of JavaScript.',
     noPage: 'Node.js runs programs outside of a browser: there is no page (document, window) and no alert or prompt. Use console.log, and the package prompt-sync to ask.',
     uncaught: 'An exception was thrown and nothing caught it. Its kind and its words are in the output; `try` and `catch` around the call would handle it.',
     unjoined: 'No exception, but std::terminate ended the program: a std::thread was not joined or detached before its end, `throw;` had nothing to throw, or a constructor called a function that is pure virtual.',
