@@ -41,6 +41,7 @@ class ProgramChannel:
         # Bounded by the server, which sends no more than its window ahead of what was confirmed.
         self._queue: asyncio.Queue[Piece | None] = asyncio.Queue()
         self._lost = 0
+        self._seen = 0  # the offset behind the last piece that was yielded
         self._known = False  # told by an answer to `attach`
         self._typed = bytearray()  # input that the server has not confirmed
         self._base = self._sent = 0  # offsets of its first byte, and of the next byte to send
@@ -67,7 +68,10 @@ class ProgramChannel:
         """Yields the output until the program has ended; then `exit` is set. Raises Refused.
 
         What was yielded is confirmed to the server when the next is asked for."""
+        if self._seen:  # by who has left it, perhaps with the last piece that the server's window has
+            await self._send(m.Ack(self.number, self._seen))
         while (piece := await self._queue.get()) is not None:
+            self._seen = piece.end
             yield piece
             # Only now: what a user has not seen is sent again after a lost connection.
             await self._send(m.Ack(self.number, piece.end))

@@ -190,10 +190,7 @@ class Session:
         self._closed(self)
         place = self._line.place
         if place is not None and not self._line.over:
-            # What is refused has ended already, or is ended by the visit's end.
-            with contextlib.suppress(Refused):
-                await Workspace(self._visit, place).ask("DELETE", "", seconds=CLOSE_SECONDS)
-                self._visit.leave(place.session)
+            await end_session(self._visit, place)
 
     @property
     def _message(self) -> m.Opened:
@@ -218,6 +215,14 @@ class Session:
             async for piece in output:
                 yield piece
         await self._line.finish(channel)
+
+
+async def end_session(visit: Visit, place: Place) -> None:
+    """Ends a session that may have ended already."""
+    # What is refused has ended already, or is ended by the visit's end.
+    with contextlib.suppress(Refused):
+        await Workspace(visit, place).ask("DELETE", "", seconds=CLOSE_SECONDS)
+        visit.leave(place.session)
 
 
 def run_message(
