@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from coderunner.client.library import Client
 from coderunner.client.refused import Refused
 from tests.client.test_patience import answering
 from tests.client.test_remote import COMMAND, environment
-from tests.harness import Server, eventually, wait_until
+from tests.harness import Server, eventually, running_server, wait_until
 
 LONG = "import time\ntime.sleep(1000)"
 LIMITS = {"wall_ms": 60_000}
@@ -44,39 +45,66 @@ OF_CALLER: dict[str, str] = {
 }
 
 
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One of this file's own: sessions of others would be taken for those of a test."""
+    with running_server(tmp_path_factory.mktemp("server"), LANGUAGES="python") as one:
+        yield one
+
+
 def active(server: Server) -> int:
+    """The number of sessions."""
     return int(server.stats()["queue"]["active"])
 
 
-@pytest.mark.parametrize("call", OF_CALLER)
-def test_ctrl_c_reaches_the_caller_and_ends_what_was_begun(server: Server, call: str):
-    """It became a RuntimeError, or left the program running."""
-    before = active(server)
+@pytest.fixture(autouse=True)
+def idle(request: pytest.FixtureRequest) -> None:
+    """Waits for the end of the last test's sessions."""
+    if "server" in request.fixturenames:
+        server = request.getfixturevalue("server")
+        wait_until(lambda: active(server) == 0, 20, "no sessions")
+
+
+@contextlib.contextmanager
+def command(words: Sequence[str], url: str, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that is killed where it does not end."""
     with subprocess.Popen(
-        [sys.executable, "-X", "dev", "-c", ENDED.replace("WORK", OF_CALLER[call])],
-        env=environment(server.url),
+        words,
+        env=environment(url),
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     ) as process:
-        wait_until(lambda: active(server) > before, 20, "a session")
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize("call", OF_CALLER)
+def test_ctrl_c_reaches_the_caller_and_ends_what_was_begun(server: Server, tmp_path: Path, call: str):
+    """It became a RuntimeError, or left the program running."""
+    words = [sys.executable, "-X", "dev", "-c", ENDED.replace("WORK", OF_CALLER[call])]
+    with command(words, server.url, tmp_path) as process:
+        wait_until(lambda: active(server) > 0, 20, "a session")
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=30)
     assert (process.returncode, out, err) == (0, b"clean\n", b"")
-    wait_until(lambda: active(server) <= before, 20, "its session gone")
+    wait_until(lambda: active(server) == 0, 20, "its session gone")
 
 
 @pytest.mark.parametrize("call", ["run", "batch"])
 async def test_a_cancelled_call_is_cancelled_on_the_server(server: Server, call: str):
     """A run went on to its end, and so did a batch whose id was not known yet."""
-    before = active(server)
     async with Client(server.url) as client:
         work: Any = client.run("python", LONG, limits=LIMITS) if call == "run" else client.batch(BATCH)
         task = asyncio.create_task(work)
-        await eventually(lambda: active(server) > before, 20, "a session")
+        await eventually(lambda: active(server) > 0, 20, "a session")
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        await eventually(lambda: active(server) <= before, 20, "its session gone")
+        await eventually(lambda: active(server) == 0, 20, "its session gone")
 
 
 @pytest.mark.parametrize("call", ["run", "batch"])
@@ -114,20 +142,12 @@ def test_a_run_as_json_that_is_interrupted_is_cancelled(
     server: Server, tmp_path: Path, number: signal.Signals
 ):
     (tmp_path / "main.py").write_text(LONG)
-    before = active(server)
-    with subprocess.Popen(
-        [*COMMAND, "run", "--json", "main.py"],
-        env=environment(server.url),
-        cwd=tmp_path,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    ) as command:
-        wait_until(lambda: active(server) > before, 20, "a session")
-        command.send_signal(number)
-        out, err = command.communicate(timeout=30)
-    assert (command.returncode, out, err) == (128 + number, b"", b"coderunner: the run was cancelled\n")
-    wait_until(lambda: active(server) <= before, 20, "its session gone")
+    with command([*COMMAND, "run", "--json", "main.py"], server.url, tmp_path) as process:
+        wait_until(lambda: active(server) > 0, 20, "a session")
+        process.send_signal(number)
+        out, err = process.communicate(timeout=30)
+    assert (process.returncode, out, err) == (128 + number, b"", b"coderunner: the run was cancelled\n")
+    wait_until(lambda: active(server) == 0, 20, "its session gone")
 
 
 ERRORS: list[Callable[[], BaseException]] = [
@@ -185,7 +205,6 @@ def test_a_call_from_where_a_call_calls_back_is_refused(server: Server):
 def test_a_block_that_is_left_ends_the_calls_of_other_threads(server: Server):
     """They waited without end."""
     told: list[BaseException] = []
-    before = active(server)
 
     def work(client: blocking.Client) -> None:
         try:
@@ -196,10 +215,10 @@ def test_a_block_that_is_left_ends_the_calls_of_other_threads(server: Server):
     with blocking.Client(server.url) as client:
         thread = threading.Thread(target=work, args=(client,))
         thread.start()
-        wait_until(lambda: active(server) > before, 20, "a session")
+        wait_until(lambda: active(server) > 0, 20, "a session")
     thread.join(20)
     assert [str(error) for error in told] == [blocking.NOT_OPEN]
-    wait_until(lambda: active(server) <= before, 20, "its session gone")
+    wait_until(lambda: active(server) == 0, 20, "its session gone")
 
 
 LINES = "for i in range(5): print(input(), flush=True)"
@@ -207,7 +226,6 @@ LINES = "for i in range(5): print(input(), flush=True)"
 
 async def test_a_loop_that_was_left_is_gone_on_with(server: Server):
     """The second one raised CancelledError."""
-    before = active(server)
     async with Client(server.url) as client:
         program = client.start("python", LINES, entry="main.py")
         await program.write("a\n")
@@ -222,7 +240,7 @@ async def test_a_loop_that_was_left_is_gone_on_with(server: Server):
         assert program.exit is not None
         assert [output async for output in program] == []
         # The places of programs that have ended are free, before the client's end.
-        await eventually(lambda: active(server) <= before, 20, "its session gone")
+        await eventually(lambda: active(server) == 0, 20, "its session gone")
 
 
 def test_each_piece_may_be_taken_by_a_loop_of_its_own(server: Server):

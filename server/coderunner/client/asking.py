@@ -13,7 +13,7 @@ import msgspec
 
 from coderunner.client.patience import FIRST_SECONDS, STARTING_SECONDS, Away, Held, Patience, is_own
 from coderunner.client.peer import random_id
-from coderunner.client.plain import Bytes, is_utf8, plain
+from coderunner.client.plain import Bytes, is_utf8, mapping, plain
 from coderunner.client.refused import NOT_READY, Refused, refusal
 from coderunner.client.visit import EVENTS, Answered, Visit
 from coderunner.schema.answers import Languages, LanguageView
@@ -54,6 +54,7 @@ async def languages_of(visit: Visit) -> Sequence[LanguageView]:
 async def request(visit: Visit, document: Mapping[str, Any]) -> dict[str, Any]:
     """A request for a run or a batch as it is sent: with its bytes in base64. A source that is not UTF-8 is
     sent as a file. Raises Refused."""
+    document = mapping(document, "the fields of a request")
     source = document.get("source")
     if isinstance(source, Bytes) and not is_utf8(bytes(source)):
         named = document.get("entry")

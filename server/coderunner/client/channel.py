@@ -16,6 +16,9 @@ from coderunner.wire.flow import INPUT_WINDOW
 from coderunner.wire.journal import STDOUT
 
 PIECE = 16 * 1024  # bytes of a frame of input
+PROMPT_SECONDS = 10.0  # for a shell's first output
+QUIET_SECONDS = 0.2
+SETTLED_SECONDS = 2.0  # a program in the shell may print all the time
 
 
 class Piece(NamedTuple):
@@ -48,6 +51,7 @@ class ProgramChannel:
         self._size: m.Resize | None = None
         self._ends: int | None = None  # offset where the input ends, if it does
         self._room = asyncio.Event()
+        self._shown = asyncio.Event()  # whether there was output, or the end
         # `_pump` may be called by several tasks, and frames must be sent in the order of their offsets.
         self._sending = asyncio.Lock()
 
@@ -100,6 +104,18 @@ class ProgramChannel:
         """Closes standard input behind what was typed. In the mode `pipe` only."""
         self._ends = self._base + len(self._typed)
         await self._pump()
+
+    async def settled(self) -> None:
+        """Waits until the program has printed something, and then nothing for QUIET_SECONDS: a shell has set
+        its terminal's modes when it shows its prompt. A Ctrl-D before that is lost (termios(3))."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(PROMPT_SECONDS):
+                await self._shown.wait()
+            async with asyncio.timeout(SETTLED_SECONDS):
+                seen = -1
+                while seen != self.received.end and not self.over:
+                    seen = self.received.end
+                    await asyncio.sleep(QUIET_SECONDS)
 
     async def resize(self, cols: int, rows: int) -> None:
         """Sets the terminal's size; while the server is away, for when it is back."""
@@ -157,6 +173,7 @@ class ProgramChannel:
         """Queues output that has arrived. `end`: the offset behind it."""
         self._queue.put_nowait(Piece(end, stream, data, self._lost))
         self._lost = 0
+        self._shown.set()
 
     def skip(self, gap: m.Gap) -> None:
         """Notes output that was lost, which the next piece tells. Its data are the sequences that set a
@@ -186,6 +203,7 @@ class ProgramChannel:
         """Wakes up who reads output or waits for room for input."""
         self._queue.put_nowait(None)
         self._room.set()
+        self._shown.set()
 
     def _confirmed(self, offset: int) -> None:
         """Drops the input below `offset`, which the server has."""

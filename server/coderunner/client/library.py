@@ -22,6 +22,7 @@ from coderunner.client.credential import unusable
 from coderunner.client.line import Place
 from coderunner.client.live import CHANNEL, Live
 from coderunner.client.patience import Away
+from coderunner.client.plain import mapping
 from coderunner.client.program import Output as Output
 from coderunner.client.program import Program
 from coderunner.client.refused import Refused, refusal
@@ -104,7 +105,7 @@ class Client:
         `source`: the content of the file `entry`, which has to be named then; or `files`. `terminal`: columns
         and rows of a terminal for it; None for pipes.
         """
-        given = dict(files or {})
+        given = mapping(files, "the files")
         if source is not None:
             if entry is None:
                 raise Refused("name the entry of the source, for example main.py")
@@ -159,9 +160,11 @@ class Client:
         there. `room`: whose teachers may watch.
         """
         sent, large = divided(messages_of(files or {}), OPEN_BYTES)
-        fields: dict[str, Any] = {"files": tuple(sent), "limits": dict(limits or {})}
+        fields: dict[str, Any] = {"files": tuple(sent), "limits": mapping(limits, "the limits")}
         fields |= {"member": member, "room": room, "network": "group" if group else "none"}
         if not isinstance(group, bool):
+            if not (isinstance(group, tuple | list) and len(group) == 2):
+                raise Refused("a group is to be True, or that of another session")
             fields["group"], fields["group_token"] = group
         session = Session(self._visit, language, fields, self._sessions.discard)
         self._sessions.add(session)
