@@ -85,7 +85,7 @@ def command(words: Sequence[str], url: str, folder: Path) -> Iterator[subprocess
 @pytest.mark.parametrize("call", OF_CALLER)
 def test_ctrl_c_reaches_the_caller_and_ends_what_was_begun(server: Server, tmp_path: Path, call: str):
     """It became a RuntimeError, or left the program running."""
-    words = [sys.executable, "-X", "dev", "-c", ENDED.replace("WORK", OF_CALLER[call])]
+    words = [sys.executable, "-W", "default", "-c", ENDED.replace("WORK", OF_CALLER[call])]
     with command(words, server.url, tmp_path) as process:
         wait_until(lambda: active(server) > 0, 20, "a session")
         process.send_signal(signal.SIGINT)
