@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp import web
@@ -234,6 +235,7 @@ def test_addresses_and_keys_that_are_none(
 
 
 NO_TEXT = "\udcff"
+NONE: Any = 5  # of which `bytes` makes five zeros
 HUGE = {"wall_ms": 1 << 70}
 OUTSIDE: dict[str, Callable[[blocking.Client], object]] = {
     "arguments": lambda client: client.run("python", "1", args=[NO_TEXT]),
@@ -252,6 +254,17 @@ OUTSIDE: dict[str, Callable[[blocking.Client], object]] = {
     "open's member": lambda client: client.open("python", member=NO_TEXT),
     "open's limits": lambda client: client.open("python", limits={"memory_bytes": 1 << 70}),
     "batch": lambda client: client.batch({"language": "python", "source": NO_TEXT, "cases": [{}]}),
+    "a batch that is none": lambda client: client.batch(NONE),
+    "files that are none": lambda client: client.run("python", files=NONE),
+    "start's files": lambda client: client.start("python", files=NONE, entry="main.py"),
+    "a number as content": lambda client: client.run("python", files={"main.py": NONE}),
+    "a number as name": lambda client: client.run("python", files={NONE: "1"}),
+    "a number as source": lambda client: client.start("python", NONE, entry="main.py"),
+    "a number as argument": lambda client: client.start("python", "1", entry="main.py", args=[NONE]),
+    "half a terminal": lambda client: client.start("python", "1", entry="main.py", terminal=(80,)),
+    "half a group": lambda client: client.open("python", group=("a",)),
+    "a list of limits": lambda client: client.open("python", limits=[1]),
+    "a number as a file": lambda client: client.open("python", files={"a": NONE}),
 }
 INSIDE: dict[str, Callable[[blocking.Session], object]] = {
     "arguments": lambda session: session.run("main.py", args=[NO_TEXT]),
@@ -261,6 +274,17 @@ INSIDE: dict[str, Callable[[blocking.Session], object]] = {
     "a path to read": lambda session: session.files.get(NO_TEXT),
     "a path to write": lambda session: session.files.put(NO_TEXT, b""),
     "content": lambda session: session.files.put("a", NO_TEXT),
+    "a number as content": lambda session: session.files.put("a", NONE),
+    "a number as path": lambda session: session.files.get(NONE),
+    "a number as argument": lambda session: session.run("main.py", args=[NONE]),
+    "a number of arguments": lambda session: session.run("main.py", args=NONE),
+    "a text of arguments": lambda session: session.run("main.py", args="abc"),
+    "a number in the environment": lambda session: session.run("main.py", env={"A": NONE}),
+    "an environment that is none": lambda session: session.run("main.py", env=[1]),
+    "a limit that is none": lambda session: session.run("main.py", limits={"wall_ms": "x"}),
+    "a number as a file": lambda session: session.run("main.py", files={"main.py": NONE}),
+    "letters of a terminal": lambda session: session.run("main.py", terminal=("a", "b")),
+    "a shell in half a terminal": lambda session: session.shell((80,)),
 }
 
 
@@ -342,6 +366,58 @@ def test_bytes_are_sent_as_bytes(server: Server):
             assert client.batch({"language": "python", "source": source, "cases": cases})["passed"] == 2
         with pytest.raises(Refused, match="args is to be text"):
             client.run("python", echo, args=[b"x"])
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("", "empty"),
+        ("a\nb", r"U\+000A"),
+        ("/a", "absolute"),
+        ("a//b", "empty component"),
+        ("a/", "empty comp"),
+    ],
+)
+def test_a_path_that_no_file_has_is_refused_as_that(server: Server, path: str, said: str):
+    """It was told as a path that nothing is at."""
+    with blocking.Client(server.url) as client, client.open("python") as session:
+        with pytest.raises(Refused, match=said):
+            session.files.put(path, "x")
+        with pytest.raises(Refused, match=said):
+            session.files.get(path)
+        with pytest.raises(Refused, match=said):
+            list(session.run("main.py", files={path: b"x" * 3_000_000}))
+
+
+def test_what_a_program_and_a_session_cannot_do(server: Server):
+    """It was left out silently."""
+    with blocking.Client(server.url) as client:
+        with client.open("python") as session:
+            program = session.run("x.py", files={"x.py": "input()"})
+            with pytest.raises(Refused, match="has no terminal"):
+                program.resize(80, 24)
+            with pytest.raises(Refused, match="to be text or bytes, not int"):
+                program.write(NONE)
+            shell = session.shell()
+            with pytest.raises(Refused, match="cols must be a whole number"):
+                shell.resize("x", 24)  # type: ignore[arg-type]
+            shell.resize(-1, 99_999_999)  # clamped, as in all messages
+            session.extend()
+        with pytest.raises(Refused, match="over"):
+            session.extend()
+
+
+@pytest.mark.parametrize("repl", [False, True])
+def test_a_shell_takes_the_end_of_its_input_at_once(server: Server, repl: bool):
+    """Ctrl-D was typed before the shell had set its terminal's modes, which drops it."""
+    with blocking.Client(server.url) as client, client.open("python") as session:
+        for _ in range(3):
+            shell = session.shell(repl=repl)
+            shell.end_input()
+            assert list(shell)
+            assert shell.exit is not None
+            assert (shell.exit.reason, shell.exit.code) == ("exited", 0)
+            shell.end_input()
 
 
 EXPIRES, ISOLATION = m.Expiry(None, 1000), m.Isolation("runc", "none")

@@ -4,6 +4,7 @@ the server."""
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -12,12 +13,15 @@ import msgspec
 
 from coderunner.client.patience import FIRST_SECONDS, STARTING_SECONDS, Away, Held, Patience, is_own
 from coderunner.client.peer import random_id
-from coderunner.client.plain import Bytes, is_utf8, plain
+from coderunner.client.plain import Bytes, is_utf8, mapping, plain
 from coderunner.client.refused import NOT_READY, Refused, refusal
-from coderunner.client.visit import Visit
+from coderunner.client.visit import EVENTS, Answered, Visit
 from coderunner.schema.answers import Languages, LanguageView
 
 HELD_SECONDS = 60.0  # after which a request that failed had been connected: connecting may take 30
+CANCEL_SECONDS = 5.0  # for the requests that cancel a run or batch
+KEPT = {"api/run": "api/runs", "api/batch": "api/batches"}  # where what a request has begun is
+BEGINS = ("run", "batch")  # the first events
 
 
 async def got(visit: Visit, path: str, seconds: float = FIRST_SECONDS) -> tuple[int, str]:
@@ -50,6 +54,7 @@ async def languages_of(visit: Visit) -> Sequence[LanguageView]:
 async def request(visit: Visit, document: Mapping[str, Any]) -> dict[str, Any]:
     """A request for a run or a batch as it is sent: with its bytes in base64. A source that is not UTF-8 is
     sent as a file. Raises Refused."""
+    document = mapping(document, "the fields of a request")
     source = document.get("source")
     if isinstance(source, Bytes) and not is_utf8(bytes(source)):
         named = document.get("entry")
@@ -67,9 +72,21 @@ async def asked(
     """Posts a run, and returns (status, body) of its answer. While the server cannot be reached, or refuses
     new sessions (503 `draining`), the request is repeated as `Patience` has it; while it has just started and
     the language is not ready, for STARTING_SECONDS. After that a refusal is returned, and silence raises
-    Refused. `said`: as of `Patience`."""
+    Refused. `said`: as of `Patience`. If this is cancelled, the run is cancelled as well."""
     # The key makes a repetition safe: the server returns the answer of the first request.
-    headers, loop = {"Idempotency-Key": random_id()}, asyncio.get_running_loop()
+    key = random_id()
+    try:
+        return await _asked(visit, path, document, key, said)
+    except asyncio.CancelledError:
+        await cancel(visit, path, document, key)
+        raise
+
+
+async def _asked(
+    visit: Visit, path: str, document: dict[str, Any], key: str, said: Callable[[str], None]
+) -> tuple[int, str]:
+    """As `asked`, by this key."""
+    headers, loop = {"Idempotency-Key": key}, asyncio.get_running_loop()
     patience = Patience(visit, said=said)
     while True:
         error: Exception | None = None
@@ -96,6 +113,29 @@ async def asked(
             if answer is not None and isinstance(error, Held):
                 return answer
             raise
+
+
+async def cancel(
+    visit: Visit, path: str, document: dict[str, Any], key: str, identity: str | None = None
+) -> None:
+    """Cancels what was begun by this request and key. `identity`: of the run or batch; None where it is not
+    known. Does nothing if the server does not answer in CANCEL_SECONDS."""
+    with contextlib.suppress(aiohttp.ClientError, OSError, TimeoutError, Answered, Refused):
+        async with asyncio.timeout(CANCEL_SECONDS):
+            # The answer of a run tells its id, at its end; the same request by events does so at once.
+            identity = identity or await _identity(visit, path, document, key)
+            if identity is not None:
+                await visit.delete(f"{KEPT[path]}/{identity}")
+
+
+async def _identity(visit: Visit, path: str, document: dict[str, Any], key: str) -> str | None:
+    """The id of the run or batch of this request and key. Raises as `Visit.events`."""
+    headers = {"Idempotency-Key": key, "Accept": EVENTS}
+    async with contextlib.aclosing(visit.events(path, document, headers)) as events:
+        async for name, _, data in events:
+            if name in BEGINS and isinstance(data.get("id"), str):
+                return str(data["id"])
+    return None
 
 
 def unanswered(visit: Visit, status: int, text: str, *, repeated: bool) -> Exception | None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import contextlib
 import threading
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from types import TracebackType
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar, cast
 
 from coderunner.client import library, program, session
 from coderunner.client.library import Output
@@ -19,6 +20,9 @@ from coderunner.schema.answers import FileEntry, LanguageView
 from coderunner.schema.api import RunAnswer
 
 T = TypeVar("T")
+# For a call that was interrupted: it ends what it has begun on the server, which has a bound of its own.
+INTERRUPTED_SECONDS = 20.0
+IN_THREAD = "a call of the client cannot be made where another one of it calls back, as `told` of a batch"
 
 
 class Call(Protocol):
@@ -73,6 +77,19 @@ class Program:
     def kill(self) -> None:
         """As of `program.Program`."""
         self._call(self._program.kill())
+
+
+Ended = tuple[T | None, BaseException | None]
+"""What a call has returned, or raised."""
+
+
+async def _ended(work: Coroutine[Any, Any, T], done: concurrent.futures.Future[Ended[T]]) -> None:
+    """Awaits a call, and tells its end: a task in which SystemExit is raised would end the thread."""
+    try:
+        end: Ended[T] = (await work, None)
+    except BaseException as error:
+        end = (None, error)
+    done.set_result(end)
 
 
 async def _next(output: Any) -> Output:
@@ -161,33 +178,85 @@ class Client:
         self._loop = asyncio.new_event_loop()
         # A daemon: a client that nobody has left does not keep the interpreter from ending.
         self._thread = threading.Thread(target=self._loop.run_forever, name="coderunner", daemon=True)
+        self._tasks: set[asyncio.Task[None]] = set()  # of calls; used in the thread alone
 
     def _call(self, work: Coroutine[Any, Any, T]) -> T:
         """Runs a coroutine in the client's thread. Raises what it raises, and Refused where the thread does
-        not run."""
-        if not self._open:
+        not run. An exception that comes while it waits, as by Ctrl-C, cancels the call; it is raised when the
+        call has ended."""
+        if not self._open or threading.current_thread() is self._thread:
             work.close()
+            raise Refused(NOT_OPEN if not self._open else IN_THREAD)
+        done: concurrent.futures.Future[Ended[T]] = concurrent.futures.Future()
+        task: asyncio.Task[None] | None = None
+
+        def begin() -> None:
+            nonlocal task
+            task = self._loop.create_task(_ended(work, done))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+        def cancel() -> None:
+            if task is None:  # it was interrupted before all
+                work.close()
+                done.cancel()
+            else:
+                # Later: a task that has not made its first step would not begin, nor end, the work.
+                self._loop.call_soon(task.cancel)
+
+        try:
+            self._loop.call_soon_threadsafe(begin)
+            value, error = done.result()
+        except BaseException:
+            self._loop.call_soon_threadsafe(cancel)
+            concurrent.futures.wait((done,), INTERRUPTED_SECONDS)
+            raise
+        if isinstance(error, asyncio.CancelledError):  # the block was left meanwhile, by another thread
             raise Refused(NOT_OPEN)
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+        if error is not None:
+            raise error
+        return cast(T, value)
 
     def __enter__(self) -> Self:
         if self._thread.ident is not None:
             raise Refused("a client is used for one block: make another one")
         self._thread.start()
         self._open = True
-        self._call(self._client.__aenter__())
+        try:
+            self._call(self._client.__aenter__())
+        except BaseException:
+            self._stop()
+            raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            self._call(self._client.__aexit__(kind, error, trace))
+            self._call(self._leave(kind, error, trace))
         finally:
-            self._open = False
-            self._loop.call_soon_threadsafe(self._loop.stop)
-            self._thread.join()
-            self._loop.close()
+            self._stop()
+
+    async def _leave(self, *given: Any) -> None:
+        """Ends the client, and the calls of other threads."""
+        await self._end_calls()
+        await self._client.__aexit__(*given)
+
+    async def _end_calls(self) -> None:
+        """Cancels the calls of all threads, also those that are just being begun, and waits for their end."""
+        await asyncio.sleep(0)
+        others = [task for task in self._tasks if task is not asyncio.current_task()]
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others)
+
+    def _stop(self) -> None:
+        """Ends the thread."""
+        self._open = False
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.run_until_complete(self._end_calls())
+        self._loop.close()
 
     def languages(self) -> Sequence[LanguageView]:
         """As of `library.Client`."""

@@ -16,6 +16,9 @@ from coderunner.wire.flow import INPUT_WINDOW
 from coderunner.wire.journal import STDOUT
 
 PIECE = 16 * 1024  # bytes of a frame of input
+PROMPT_SECONDS = 10.0  # for a shell's first output
+QUIET_SECONDS = 0.2
+SETTLED_SECONDS = 2.0  # a program in the shell may print all the time
 
 
 class Piece(NamedTuple):
@@ -41,12 +44,14 @@ class ProgramChannel:
         # Bounded by the server, which sends no more than its window ahead of what was confirmed.
         self._queue: asyncio.Queue[Piece | None] = asyncio.Queue()
         self._lost = 0
+        self._seen = 0  # the offset behind the last piece that was yielded
         self._known = False  # told by an answer to `attach`
         self._typed = bytearray()  # input that the server has not confirmed
         self._base = self._sent = 0  # offsets of its first byte, and of the next byte to send
         self._size: m.Resize | None = None
         self._ends: int | None = None  # offset where the input ends, if it does
         self._room = asyncio.Event()
+        self._shown = asyncio.Event()  # whether there was output, or the end
         # `_pump` may be called by several tasks, and frames must be sent in the order of their offsets.
         self._sending = asyncio.Lock()
 
@@ -67,7 +72,10 @@ class ProgramChannel:
         """Yields the output until the program has ended; then `exit` is set. Raises Refused.
 
         What was yielded is confirmed to the server when the next is asked for."""
+        if self._seen:  # by who has left it, perhaps with the last piece that the server's window has
+            await self._send(m.Ack(self.number, self._seen))
         while (piece := await self._queue.get()) is not None:
+            self._seen = piece.end
             yield piece
             # Only now: what a user has not seen is sent again after a lost connection.
             await self._send(m.Ack(self.number, piece.end))
@@ -96,6 +104,18 @@ class ProgramChannel:
         """Closes standard input behind what was typed. In the mode `pipe` only."""
         self._ends = self._base + len(self._typed)
         await self._pump()
+
+    async def settled(self) -> None:
+        """Waits until the program has printed something, and then nothing for QUIET_SECONDS: a shell has set
+        its terminal's modes when it shows its prompt. A Ctrl-D before that is lost (termios(3))."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(PROMPT_SECONDS):
+                await self._shown.wait()
+            async with asyncio.timeout(SETTLED_SECONDS):
+                seen = -1
+                while seen != self.received.end and not self.over:
+                    seen = self.received.end
+                    await asyncio.sleep(QUIET_SECONDS)
 
     async def resize(self, cols: int, rows: int) -> None:
         """Sets the terminal's size; while the server is away, for when it is back."""
@@ -153,6 +173,7 @@ class ProgramChannel:
         """Queues output that has arrived. `end`: the offset behind it."""
         self._queue.put_nowait(Piece(end, stream, data, self._lost))
         self._lost = 0
+        self._shown.set()
 
     def skip(self, gap: m.Gap) -> None:
         """Notes output that was lost, which the next piece tells. Its data are the sequences that set a
@@ -182,6 +203,7 @@ class ProgramChannel:
         """Wakes up who reads output or waits for room for input."""
         self._queue.put_nowait(None)
         self._room.set()
+        self._shown.set()
 
     def _confirmed(self, offset: int) -> None:
         """Drops the input below `offset`, which the server has."""

@@ -6,11 +6,10 @@ import asyncio
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
-from urllib.parse import quote
 
 from coderunner.client.patience import Away
 from coderunner.client.refused import Refused, check_names
-from coderunner.client.rest import Answer, Rest
+from coderunner.client.rest import Answer, Rest, file_route
 from coderunner.schema import messages as m
 
 MOST_FILES = 4096  # in one copy
@@ -30,7 +29,7 @@ async def upload(rest: Rest, source: Path, target: str, step: Step) -> int:
     for inner, path in found:
         data = await asyncio.to_thread(path.read_bytes)
         name = f"{base}/{inner}" if inner else base
-        _checked(await rest("PUT", f"/files/{quote(name)}", data), name)
+        _checked(await rest("PUT", file_route(name), data), name)
         step(name)
     return len(found)
 
@@ -58,7 +57,7 @@ def _encoded(data: bytes) -> int:
 async def bring_files(rest: Rest, files: Sequence[m.File]) -> None:
     """Uploads files whose content is known. Raises Refused, and as `Rest`."""
     for one in files:
-        _checked(await rest("PUT", f"/files/{quote(one.path)}", bytes(one.content or b"")), one.path)
+        _checked(await rest("PUT", file_route(one.path), bytes(one.content or b"")), one.path)
 
 
 def _listed(source: Path) -> tuple[list[tuple[str, Path]], str]:
@@ -83,7 +82,7 @@ async def download(rest: Rest, source: str, target: Path, step: Step) -> int:
     paths = [one["path"] for one in listed["files"] if not one["folder"]]
     pairs = await asyncio.to_thread(_pairs, paths, source, target)
     for path, place in pairs:
-        answer = _checked(await rest("GET", f"/files/{quote(path)}"), path)
+        answer = _checked(await rest("GET", file_route(path)), path)
         await asyncio.to_thread(_write, place, answer.body)
         step(path)
     return len(pairs)

@@ -85,14 +85,14 @@ async def batch(visit: Visit, arguments: argparse.Namespace) -> int:
 
         graded = grading.grade(visit, document, told, begun=begun.set, said=waits)
         work = asyncio.create_task(graded, name="batch")
-        with _ending(work) as ended:
+        with ending(work) as ended:
             try:
                 answer = await work
             except asyncio.CancelledError:
                 if not ended:
                     raise
-                ending = "the batch was cancelled" if begun.is_set() else "ended before the batch began"
-                print(f"coderunner: {ending}", file=sys.stderr)
+                how = "the batch was cancelled" if begun.is_set() else "ended before the batch began"
+                print(f"coderunner: {how}", file=sys.stderr)
                 return 128 + ended[0]
     if arguments.json:
         print(json.dumps(answer))
@@ -107,7 +107,7 @@ async def batch(visit: Visit, arguments: argparse.Namespace) -> int:
 
 
 @contextlib.contextmanager
-def _ending(task: asyncio.Task[Any]) -> Iterator[list[int]]:
+def ending(task: asyncio.Task[Any]) -> Iterator[list[int]]:
     """Within the block, signals that end a command cancel `task` instead. Yields a list, to which their
     numbers are added."""
     loop, ended = asyncio.get_running_loop(), list[int]()

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 
-from coderunner.client.asking import got, unanswered
-from coderunner.client.patience import RECONNECT_SECONDS, Patience
+from coderunner.client.asking import HELD_SECONDS, cancel, got, unanswered
+from coderunner.client.patience import RECONNECT_SECONDS, Away, Patience, now
 from coderunner.client.peer import random_id
 from coderunner.client.refused import Refused, refusal
-from coderunner.client.visit import Answered, Visit
+from coderunner.client.visit import EVENTS, Answered, Visit
 
 MOST_BYTES = 8 * 1024 * 1024  # of the request, as the server has it
-CANCEL_SECONDS = 5.0  # for the request that cancels a batch
+PATH = "api/batch"
+NEEDED = {"batch": {"id"}, "case": {"index", "verdict"}, "problem": {"detail"}, "done": {"id"}}
+"""Fields that the data of events have."""
 
 
 def request_of(path: Path) -> dict[str, Any]:
@@ -51,18 +52,13 @@ async def grade(
 ) -> dict[str, Any]:
     """Sends a batch, and returns its answer. `told`: is called once with each verdict. `begun`: is called
     when the server has begun it. `said`: as of `Patience`. A lost connection or a server that restarts is
-    waited for, without running a case again. If this is cancelled, the batch is cancelled as well. Raises
-    Refused."""
-    # The key makes a repeated request continue the same batch; Last-Event-ID leaves out the events that have
-    # arrived.
-    headers = {"Idempotency-Key": random_id(), "Accept": "text/event-stream"}
-    last, batch, patience = "", "", Patience(visit, said=said)
-    while True:
-        error: Exception = ConnectionError("the connection ended")
-        try:
-            async for name, identity, data in visit.events("api/batch", document, headers | last_id(last)):
-                last = identity or last
-                patience.restart()
+    waited for, without running a case again. If this is cancelled, or if what is called raises an exception,
+    the batch is cancelled as well. Raises Refused."""
+    key, batch = random_id(), None
+    try:
+        async with contextlib.aclosing(_events(visit, document, key, said)) as events:
+            # What is called runs here, and not where the connection's errors are waited out.
+            async for name, data in events:
                 if name == "batch":
                     batch = str(data["id"])
                     begun()
@@ -72,29 +68,45 @@ async def grade(
                     raise Refused(str(data["detail"]), retryable=bool(data.get("retryable")))
                 elif name == "done":
                     return await _whole(visit, data)
+    except BaseException as error:
+        # A refusal has ended it already, or nothing is there that could be asked.
+        if not isinstance(error, GeneratorExit | Refused):
+            await cancel(visit, PATH, document, key, batch)
+        raise
+    raise AssertionError("it ends with an event")
+
+
+async def _events(
+    visit: Visit, document: dict[str, Any], key: str, said: Callable[[str], None]
+) -> AsyncGenerator[tuple[str, dict[str, Any]], None]:
+    """Yields the events (name, data) of a batch, over lost connections, without end. Raises Refused."""
+    # The key makes a repeated request continue the same batch; Last-Event-ID leaves out the events that have
+    # arrived.
+    headers = {"Idempotency-Key": key, "Accept": EVENTS}
+    last, begun, patience = "", False, Patience(visit, said=said)
+    while True:
+        tried = now()
+        error: Exception = ConnectionError("the connection ended")
+        try:
+            async with contextlib.aclosing(visit.events(PATH, document, headers | last_id(last))) as events:
+                async for name, identity, data in events:
+                    if not NEEDED.get(name, set()) <= data.keys():
+                        raise Away(visit.place, 200)
+                    last, begun = identity or last, True
+                    visit.reached = True
+                    patience.restart()
+                    yield name, data
         except (aiohttp.ClientError, OSError, TimeoutError) as failure:
             error = failure
         except Answered as answer:
-            held = unanswered(visit, answer.status, answer.text, repeated=bool(batch) or patience.fails)
+            held = unanswered(visit, answer.status, answer.text, repeated=begun or patience.fails)
             if held is None:
                 raise refusal(visit.place, answer.status, answer.text) from None
             error = held
-        except asyncio.CancelledError:
-            await _cancel(visit, batch)
-            raise
-        try:
-            await patience.wait(error)
-        except asyncio.CancelledError:
-            await _cancel(visit, batch)
-            raise
-
-
-async def _cancel(visit: Visit, batch: str) -> None:
-    """Cancels a batch whose id is known. Does nothing if the server does not answer in CANCEL_SECONDS."""
-    with contextlib.suppress(aiohttp.ClientError, OSError, TimeoutError):
-        async with asyncio.timeout(CANCEL_SECONDS):
-            if batch:
-                await visit.delete(f"api/batches/{batch}")
+        # A case may take longer than the patience, and nothing comes meanwhile.
+        if now() - tried > HELD_SECONDS and not isinstance(error, TimeoutError):
+            patience.restart()
+        await patience.wait(error)
 
 
 def last_id(identity: str) -> dict[str, str]:

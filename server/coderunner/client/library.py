@@ -8,7 +8,7 @@ than 1 MiB meanwhile, which `Output.lost` tells.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -16,16 +16,18 @@ import msgspec
 
 from coderunner.client import grading
 from coderunner.client.asking import asked, languages_of, request
+from coderunner.client.channel import Piece
 from coderunner.client.copying import OPEN_BYTES, bring_files, divided
 from coderunner.client.credential import unusable
 from coderunner.client.line import Place
 from coderunner.client.live import CHANNEL, Live
 from coderunner.client.patience import Away
+from coderunner.client.plain import mapping
 from coderunner.client.program import Output as Output
 from coderunner.client.program import Program
 from coderunner.client.refused import Refused, refusal
 from coderunner.client.rest import Rest
-from coderunner.client.session import Files, Session, messages_of, run_message
+from coderunner.client.session import Files, Session, end_session, messages_of, run_message
 from coderunner.client.visit import Visit
 from coderunner.schema.answers import LanguageView
 from coderunner.schema.api import RunAnswer
@@ -103,7 +105,7 @@ class Client:
         `source`: the content of the file `entry`, which has to be named then; or `files`. `terminal`: columns
         and rows of a terminal for it; None for pipes.
         """
-        given = dict(files or {})
+        given = mapping(files, "the files")
         if source is not None:
             if entry is None:
                 raise Refused("name the entry of the source, for example main.py")
@@ -118,12 +120,28 @@ class Client:
         live = Live(self._visit, language, lambda: message, bring=bring if large else None)
 
         def begin() -> None:
-            """Begins the program; its task ends with this client."""
-            task = live.begin()
-            self._following.add(task)
-            task.add_done_callback(self._following.discard)
+            """Begins the program, once; what follows it ends with this client."""
+            if not live.begun:
+                live.begin()
+                task = asyncio.create_task(self._followed(live), name="client-start")
+                self._following.add(task)
+                task.add_done_callback(self._following.discard)
 
-        return Program(live.channel, live.output, begin, terminal=terminal is not None)
+        def output() -> AsyncGenerator[Piece, None]:
+            begin()
+            return live.output()
+
+        return Program(live.channel, output, begin, terminal=terminal is not None)
+
+    async def _followed(self, live: Live) -> None:
+        """Waits for a program's end, and ends its session, which would hold a place until the client's
+        end."""
+        try:
+            await asyncio.wait((live.begin(),))
+        finally:
+            await live.leave()
+        if live.place is not None and live.exit is not None:
+            await end_session(self._visit, live.place)
 
     async def open(
         self,
@@ -142,9 +160,11 @@ class Client:
         there. `room`: whose teachers may watch.
         """
         sent, large = divided(messages_of(files or {}), OPEN_BYTES)
-        fields: dict[str, Any] = {"files": tuple(sent), "limits": dict(limits or {})}
+        fields: dict[str, Any] = {"files": tuple(sent), "limits": mapping(limits, "the limits")}
         fields |= {"member": member, "room": room, "network": "group" if group else "none"}
         if not isinstance(group, bool):
+            if not (isinstance(group, tuple | list) and len(group) == 2):
+                raise Refused("a group is to be True, or that of another session")
             fields["group"], fields["group_token"] = group
         session = Session(self._visit, language, fields, self._sessions.discard)
         self._sessions.add(session)

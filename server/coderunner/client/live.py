@@ -68,16 +68,28 @@ class Live:
         """Whether the program has begun, and the server is there."""
         return self._line.peer is not None
 
+    @property
+    def begun(self) -> bool:
+        """Whether `begin` was called."""
+        return self._following is not None
+
     def begin(self) -> asyncio.Task[None]:
         """Opens the session and starts the program, unless `output` has done so. Returns the task that
-        follows it, which the caller cancels if nobody reads the output to its end."""
+        follows it, which ends with the program; `leave` ends it before that."""
         if self._following is None:
             work = self._line.follow(lambda: self.channel.over)
             self._following = asyncio.create_task(work, name="live-follow")
         return self._following
 
+    async def leave(self) -> None:
+        """Follows the program no more; the session is left as it is."""
+        if self._following is not None:
+            self._following.cancel()
+            await asyncio.gather(self._following, return_exceptions=True)
+
     async def output(self) -> AsyncGenerator[Piece, None]:
-        """Yields the output until the program has ended; then `exit` is set. Raises Refused.
+        """Yields the output until the program has ended; then `exit` is set. Raises Refused. Who leaves it
+        before that may ask again for the rest.
 
         What was yielded is confirmed to the server when the next is asked for."""
         following = self.begin()
@@ -85,13 +97,18 @@ class Live:
             async with contextlib.aclosing(self.channel.output()) as output:
                 async for piece in output:
                     yield piece
-            await following
-        except Refused:
-            await following  # raises the reason why the session ended, which is more exact
-            raise
-        finally:
-            following.cancel()
-            await asyncio.gather(following, return_exceptions=True)
+        except Refused as error:
+            # The reason why the session ended is more exact.
+            raise (await self._reason(following) or error) from None
+        if (why := await self._reason(following)) is not None:
+            raise why
+
+    async def _reason(self, following: asyncio.Task[None]) -> BaseException | None:
+        """Why the session was ended; None if it was not, or if the program was left."""
+        await asyncio.wait((following,))
+        error = None if following.cancelled() else following.exception()
+        # A new one for each who asks: one that is raised repeatedly gathers the places of all of them.
+        return error.again() if isinstance(error, Refused) else error
 
     async def type(self, data: bytes) -> None:
         """As of `ProgramChannel`."""

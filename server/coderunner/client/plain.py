@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
-from coderunner.client.refused import Refused, is_text
+from coderunner.client.refused import Refused, checked, is_text
 
+K = TypeVar("K")
+V = TypeVar("V")
 Bytes = bytes | bytearray | memoryview
 BASE64 = "_base64"
 TWO_FORMS = {"stdin", "expected", "content"}  # fields that have a form for bytes, with BASE64 behind the name
@@ -51,6 +53,23 @@ def _base64(data: Bytes, name: str) -> str:
     if not name.endswith(BASE64):
         raise Refused(f"{name} is to be text: it has no form for bytes")
     return base64.b64encode(data).decode()
+
+
+def raw(value: str | Bytes, what: str) -> bytes:
+    """The bytes of text, as UTF-8, or of bytes. `what`: what it is. Raises Refused for anything else: `bytes`
+    would make a number that many zeros."""
+    if isinstance(value, str):
+        return checked(value, what).encode()
+    if not isinstance(value, Bytes):
+        raise Refused(f"{what} is to be text or bytes, not {type(value).__name__}")
+    return bytes(value)
+
+
+def mapping(value: Mapping[K, V] | None, what: str) -> dict[K, V]:
+    """A copy of a mapping; empty for None. `what`: what it is. Raises Refused for anything else."""
+    if not isinstance(value, Mapping | None):
+        raise Refused(f"{what} are to be a mapping, not {type(value).__name__}")
+    return dict(value or {})
 
 
 def is_utf8(data: bytes) -> bool:

@@ -7,8 +7,10 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import NamedTuple
 
 from coderunner.client.channel import PIECE, Piece, ProgramChannel
-from coderunner.client.refused import Refused, checked
+from coderunner.client.plain import raw
+from coderunner.client.refused import Refused
 from coderunner.schema import messages as m
+from coderunner.schema.check import problems
 from coderunner.schema.parts import SIGNALS
 from coderunner.wire.journal import STDERR
 
@@ -27,7 +29,7 @@ class Program:
     """A program that runs on a server: iterate over it for its output, until it has ended.
 
     `output`: makes the iterator of it. `begin`: is called before input is sent. `terminal`: whether it has
-    one.
+    one. `shell`: whether it is a shell.
     """
 
     def __init__(
@@ -37,8 +39,10 @@ class Program:
         begin: Callable[[], object] = lambda: None,
         *,
         terminal: bool,
+        shell: bool = False,
     ) -> None:
-        self._channel, self._output, self._begin, self._terminal = channel, output, begin, terminal
+        self._channel, self._output, self._begin = channel, output, begin
+        self._terminal, self._shell = terminal, shell
 
     async def __aiter__(self) -> AsyncIterator[Output]:
         """Yields the output as it comes. Raises Refused if the program cannot be run or followed any more.
@@ -61,21 +65,29 @@ class Program:
             raise self._channel.failed.again()
         if self._channel.exit is not None:
             raise Refused("the program has ended, and takes no input")
-        raw = checked(data, "the input").encode() if isinstance(data, str) else bytes(data)
+        sent = raw(data, "the input")
         self._begin()
-        for begin in range(0, len(raw), PIECE):
-            await self._channel.type(raw[begin : begin + PIECE])
+        for begin in range(0, len(sent), PIECE):
+            await self._channel.type(sent[begin : begin + PIECE])
 
     async def end_input(self) -> None:
-        """Closes its standard input; on a terminal, types Ctrl-D."""
-        if self._terminal:
+        """Closes its standard input; on a terminal, types Ctrl-D, in a shell as soon as its prompt is there.
+        Does nothing where it has ended."""
+        if self._shell:
+            await self._channel.settled()
+        if self._terminal and self._channel.exit is None:
             await self.write(b"\x04")
-        else:
+        elif not self._terminal:
             self._begin()
             await self._channel.end_input()
 
     async def resize(self, cols: int, rows: int) -> None:
-        """Sets the size of its terminal."""
+        """Sets the size of its terminal; as in all places, sizes are brought into 2 to 1000. Raises Refused
+        without a terminal, and for what are no numbers."""
+        if not self._terminal:
+            raise Refused("the program has no terminal")
+        for problem in problems(m.Resize, {"channel": self._channel.number, "cols": cols, "rows": rows}):
+            raise Refused(problem.sentence(""))
         await self._channel.resize(cols, rows)
 
     async def signal(self, name: str) -> None:

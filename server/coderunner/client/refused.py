@@ -21,7 +21,10 @@ class Refused(Exception):
 
 
 def checked(word: str, what: str) -> str:
-    """Returns a text that can be sent. `what`: what it is. Raises Refused for one that is not UTF-8."""
+    """Returns a text that can be sent. `what`: what it is. Raises Refused for one that is not UTF-8, and for
+    what is no text."""
+    if not isinstance(word, str):
+        raise Refused(f"{what} is to be text, not {type(word).__name__}")
     if not is_text(word):
         raise Refused(f"{what} {word[:80]!r} cannot be sent: it is not UTF-8")
     return word
@@ -37,8 +40,10 @@ def is_text(word: str) -> bool:
 
 
 def check_names(names: Iterable[str]) -> None:
-    """Raises Refused if the name of a file is not UTF-8."""
+    """Raises Refused if the name of a file is not UTF-8, or no text."""
     for name in names:
+        if not isinstance(name, str):
+            raise Refused(f"the name of a file is to be text, not {type(name).__name__}")
         if not is_text(name):
             raise Refused(f"the file {name!r} cannot be sent: its name is not UTF-8")
 

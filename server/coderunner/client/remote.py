@@ -19,7 +19,7 @@ from coderunner.client import terminal
 from coderunner.client.asking import asked, languages_of
 from coderunner.client.copying import bring_files, divided
 from coderunner.client.credential import unusable
-from coderunner.client.errands import OTHERS
+from coderunner.client.errands import OTHERS, ending
 from coderunner.client.kept import Kept, Store
 from coderunner.client.line import Place
 from coderunner.client.live import CHANNEL, Live
@@ -298,6 +298,7 @@ async def _follow(
             for task in (typing, showing, *continued):
                 task.cancel()
             await asyncio.gather(typing, showing, *continued, return_exceptions=True)
+            await live.leave()
             # A session that another command began, and that was not reached, is not this one's to end.
             left = detached or watches or (place is not None and not live.reached)
             if live.place is not None and left:
@@ -418,7 +419,8 @@ async def _answer(
     files: Sequence[m.File],
     given: bytes | None,
 ) -> int:
-    """Prints the answer of `POST /api/run` as JSON. A lost connection does not run the program again."""
+    """Prints the answer of `POST /api/run` as JSON. A lost connection does not run the program again; signals
+    that end the command cancel the run."""
     if given is None:
         given = b"" if os.isatty(STDIN) else await asyncio.to_thread(_content, STDIN, 0)
     document = {
@@ -436,7 +438,15 @@ async def _answer(
             _say(words)
         said.append(words)
 
-    status, text = await asked(visit, "api/run", document, tell)
+    work = asyncio.create_task(asked(visit, "api/run", document, tell), name="run")
+    with ending(work) as ended:
+        try:
+            status, text = await work
+        except asyncio.CancelledError:
+            if not ended:
+                raise
+            _say("the run was cancelled")
+            return 128 + ended[0]
     end = None
     with contextlib.suppress(ValueError, KeyError, TypeError):
         end = json.loads(text)["exit"] if status == 200 else None

@@ -15,7 +15,10 @@ from yarl import URL
 
 from coderunner.client.line import Place
 from coderunner.client.patience import Away, Patience, Visited, is_own
+from coderunner.client.refused import Refused, checked
+from coderunner.errors import BadPath
 from coderunner.schema import messages as m
+from coderunner.schema.paths import check_path
 
 SECONDS = 30.0
 _AS_IT_IS = "!#$%&'()*+,/:;=?@[]~"  # characters of a URL that are not quoted, besides letters and digits
@@ -85,6 +88,14 @@ async def _client(http: aiohttp.ClientSession | None) -> AsyncIterator[aiohttp.C
         return
     async with aiohttp.ClientSession(auto_decompress=False) as own:
         yield own
+
+
+def file_route(path: str) -> str:
+    """The route of a file in a session. Raises Refused for a path that no file of a session has."""
+    try:
+        return f"/files/{quote(check_path(checked(path, 'the path')))}"
+    except BadPath as error:  # in the server's words, which would be asked for another route
+        raise Refused(str(error)) from None
 
 
 class Rest:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, NamedTuple, Self
-from urllib.parse import quote
+from typing import Any, NamedTuple, Self, TypeVar
 
 import aiohttp
 import msgspec
@@ -16,13 +15,16 @@ from coderunner.client.channel import Piece, ProgramChannel
 from coderunner.client.copying import divided
 from coderunner.client.line import Line, Place
 from coderunner.client.patience import PAUSE, RECONNECT_SECONDS, Away
+from coderunner.client.plain import Bytes, mapping, raw
 from coderunner.client.program import Program
-from coderunner.client.refused import Refused, check_names, checked, refusal
-from coderunner.client.rest import Answer, Rest
+from coderunner.client.refused import Refused, check_names, refusal
+from coderunner.client.rest import Answer, Rest, file_route
 from coderunner.client.visit import Visit
 from coderunner.schema import messages as m
 from coderunner.schema.answers import FileEntry, FileList
+from coderunner.schema.check import problems
 
+T = TypeVar("T", bound=msgspec.Struct)
 Files = Mapping[str, str | bytes]
 """Paths of files, with their contents."""
 
@@ -44,11 +46,11 @@ class Workspace:
 
     async def put(self, path: str, content: str | bytes) -> None:
         """Writes a file, and the folders above it; what was there is replaced. Raises Refused."""
-        await self.ask("PUT", _route(path), content_of(content))
+        await self.ask("PUT", file_route(path), raw(content, "the content"))
 
     async def get(self, path: str) -> bytes:
         """The content of a file. Raises Refused."""
-        return (await self.ask("GET", _route(path))).body
+        return (await self.ask("GET", file_route(path))).body
 
     async def list(self) -> Sequence[FileEntry]:
         """All files and folders, sorted by `path`. Raises Refused, also if there are too many to list."""
@@ -169,15 +171,18 @@ class Session:
         message = run_message(number, sent, entry, args, env, limits, terminal)
         for one in large:
             await self.files.put(one.path, bytes(one.content))
-        return await self._started(number, message, terminal is not None)
+        return await self._started(number, message, terminal=terminal is not None)
 
     async def shell(self, terminal: tuple[int, int] = (80, 24), *, repl: bool = False) -> Program:
         """Starts a shell; with `repl` the language's own prompt. Raises as `run`."""
-        number = self._next()
-        return await self._started(number, m.Shell(number, *terminal, repl=repl), True)
+        number, (cols, rows) = self._next(), cells(terminal)
+        message = made_of(m.Shell, channel=number, cols=cols, rows=rows, repl=repl)
+        return await self._started(number, message, terminal=True, shell=True)
 
     async def extend(self) -> None:
-        """Restarts its idle time."""
+        """Restarts its idle time. Raises Refused if the session is over."""
+        if self._line.failed is not None:
+            raise self._line.failed.again()
         await self._line.send(m.Extend())
 
     async def close(self) -> None:
@@ -190,10 +195,7 @@ class Session:
         self._closed(self)
         place = self._line.place
         if place is not None and not self._line.over:
-            # What is refused has ended already, or is ended by the visit's end.
-            with contextlib.suppress(Refused):
-                await Workspace(self._visit, place).ask("DELETE", "", seconds=CLOSE_SECONDS)
-                self._visit.leave(place.session)
+            await end_session(self._visit, place)
 
     @property
     def _message(self) -> m.Opened:
@@ -206,11 +208,13 @@ class Session:
         self._channels += 1
         return self._channels
 
-    async def _started(self, number: int, message: m.Run | m.Shell, terminal: bool) -> Program:
+    async def _started(
+        self, number: int, message: m.Run | m.Shell, *, terminal: bool, shell: bool = False
+    ) -> Program:
         """Starts a program on a channel. Raises Refused."""
         channel = ProgramChannel(number, lambda: message)
         await self._line.begin(channel)
-        return Program(channel, lambda: self._output(channel), terminal=terminal)
+        return Program(channel, lambda: self._output(channel), terminal=terminal, shell=shell)
 
     async def _output(self, channel: ProgramChannel) -> AsyncGenerator[Piece, None]:
         """The output of a channel, whose program the server may forget afterwards."""
@@ -218,6 +222,14 @@ class Session:
             async for piece in output:
                 yield piece
         await self._line.finish(channel)
+
+
+async def end_session(visit: Visit, place: Place) -> None:
+    """Ends a session that may have ended already."""
+    # What is refused has ended already, or is ended by the visit's end.
+    with contextlib.suppress(Refused):
+        await Workspace(visit, place).ask("DELETE", "", seconds=CLOSE_SECONDS)
+        visit.leave(place.session)
 
 
 def run_message(
@@ -230,34 +242,32 @@ def run_message(
     terminal: tuple[int, int] | None,
 ) -> m.Run:
     """The message that starts a program on a channel. Raises Refused for what no message may have."""
-    cols, rows = terminal or (None, None)
-    try:
-        return m.Run(
-            number,
-            "tty" if terminal else "pipe",
-            files=tuple(files),
-            entry=entry,
-            args=tuple(args),
-            env=dict(env or {}),
-            cols=cols,
-            rows=rows,
-            limits=dict(limits or {}),
-        )
-    except ValueError as error:
-        raise Refused(str(error)) from None
+    cols, rows = (None, None) if terminal is None else cells(terminal)
+    # A text would be a list of its characters.
+    words = list(args) if isinstance(args, Iterable) and not isinstance(args, str | Bytes) else args
+    fields: dict[str, Any] = {
+        "entry": entry, "args": words, "env": {} if env is None else env, "cols": cols, "rows": rows,
+        "limits": {} if limits is None else limits,
+    }  # fmt: skip
+    made: m.Run = made_of(m.Run, channel=number, mode="tty" if terminal else "pipe", **fields)
+    return msgspec.structs.replace(made, files=tuple(files))
 
 
-def _route(path: str) -> str:
-    """The route of a file. Raises Refused for a path that is not UTF-8."""
-    return f"/files/{quote(checked(path, 'the path'))}"
+def made_of(kind: type[T], **fields: Any) -> T:
+    """A message of these fields. Raises Refused for what it may not have, in the server's words."""
+    for problem in problems(kind, fields):
+        raise Refused(problem.sentence(""))
+    return msgspec.convert(fields, kind, str_keys=True)
+
+
+def cells(terminal: tuple[int, int]) -> tuple[int, int]:
+    """A terminal's columns and rows. Raises Refused for what is no pair."""
+    if not (isinstance(terminal, Sequence) and len(terminal) == 2):
+        raise Refused("a terminal is to be a pair: its columns and rows")
+    return terminal[0], terminal[1]
 
 
 def messages_of(files: Files) -> tuple[m.File, ...]:
-    """Files as messages have them."""
-    check_names(files)
-    return tuple(m.File(path, content_of(content)) for path, content in files.items())
-
-
-def content_of(content: str | bytes) -> bytes:
-    """The bytes of a file's content; text as UTF-8. Raises Refused for text that cannot be that."""
-    return checked(content, "the content").encode() if isinstance(content, str) else bytes(content)
+    """Files as messages have them. Raises Refused for what are none."""
+    check_names(mapping(files, "the files"))
+    return tuple(m.File(path, raw(content, f"the content of {path}")) for path, content in files.items())

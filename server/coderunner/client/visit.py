@@ -7,13 +7,13 @@ import asyncio
 import contextlib
 import json
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import Any, Self, TypeVar
 
 import aiohttp
 import msgspec
 
-from coderunner.client.patience import is_own
+from coderunner.client.patience import Away, is_own
 from coderunner.client.peer import Peer, Unexpected
 from coderunner.client.refused import Refused
 from coderunner.schema import messages as m
@@ -219,9 +219,9 @@ class Visit:
 
     async def events(
         self, path: str, document: Any, headers: dict[str, str]
-    ) -> AsyncIterator[tuple[str, str, dict[str, Any]]]:
-        """Yields the events (name, id, data) of a request. Raises Answered for any other answer, and
-        aiohttp's errors."""
+    ) -> AsyncGenerator[tuple[str, str, dict[str, Any]], None]:
+        """Yields the events (name, id, data) of a request. Raises Answered for any other answer, aiohttp's
+        errors, and Away for events that are none of a CodeRunner."""
         asked = self.http.post(
             self.url + path,
             json=document,
@@ -234,12 +234,11 @@ class Visit:
         async with asked as answer:
             if answer.status != 200 or answer.content_type != EVENTS:
                 raise Answered(*self._read(answer.status, await answer.text(errors="replace")))
-            self.reached = True
             # An empty line ends an event (HTML standard, server-sent events). This server sends each event's
             # data on one line.
             name, identity, data = "", "", ""
-            while line := await answer.content.readline():
-                field, _, value = line.decode().rstrip("\n").partition(": ")
+            while line := await self._line(answer):
+                field, _, value = line.rstrip("\n").partition(": ")
                 if field == "event":
                     name = value
                 elif field == "id":
@@ -247,8 +246,23 @@ class Visit:
                 elif field == "data":
                     data = value
                 elif not field and name:
-                    yield name, identity, json.loads(data)
+                    yield name, identity, self._data(data)
                     name, identity, data = "", "", ""
+
+    async def _line(self, answer: aiohttp.ClientResponse) -> str:
+        """The next line of an answer, "" at its end. Raises Away for what is no text, or too long."""
+        try:
+            return (await answer.content.readline()).decode()
+        except ValueError:
+            raise Away(self.place, answer.status) from None
+
+    def _data(self, text: str) -> dict[str, Any]:
+        """An event's data. Raises Away for what is no object in JSON."""
+        with contextlib.suppress(ValueError, RecursionError):
+            data = json.loads(text)
+            if isinstance(data, dict):
+                return data
+        raise Away(self.place, 200)
 
     async def document(self, path: str, kind: type[T]) -> T:
         """The answer of a route, as its model in `schema.answers`. Raises Unexpected for any other answer,

@@ -286,7 +286,7 @@ async def docs(request: web.Request) -> web.Response:
 
 # `.+` in a path's pattern lets a file's path contain slashes.
 _SESSION = "/api/sessions/{session}"
-_FILE = _SESSION + "/files/{path:.+}"
+_FILE = _SESSION + "/files/{path:(?s:.+)}"
 _RUN = "/api/runs/{run}"
 _BATCH = "/api/batches/{batch}"
 _ARCHIVE = _SESSION + "/archive"
