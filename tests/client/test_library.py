@@ -420,6 +420,20 @@ def test_a_shell_takes_the_end_of_its_input_at_once(server: Server, repl: bool):
             shell.end_input()
 
 
+TWICE = "import sys\nprint(repr(sys.stdin.read()), repr(sys.stdin.read()))"
+
+
+@pytest.mark.parametrize("source", ["breakpoint()", "import code\ncode.interact()", TWICE])
+@pytest.mark.parametrize("stdin", ["", "1 + 1\n"])
+def test_the_end_of_a_terminals_input_comes_whenever_it_is_read(server: Server, source: str, stdin: str):
+    """Ctrl-D was typed once, before readline had set the terminal's modes: the program ran into `wall_ms`."""
+    with blocking.Client(server.url) as client:
+        done = client.run("python", source, mode="tty", stdin=stdin, limits={"wall_ms": 30_000})
+        assert done.exit.reason == "exited", done
+        if source == TWICE:
+            assert f"{stdin!r} ''" in str(done.stdout)
+
+
 EXPIRES, ISOLATION = m.Expiry(None, 1000), m.Isolation("runc", "none")
 
 

@@ -31,10 +31,13 @@ from coderunner.schema import messages as m
 from coderunner.schema.api import MAX_CONTENT, MadeFile, RunRequest, RunStatus
 from coderunner.sessions.attachment import Attachment
 from coderunner.sessions.session import Session
+from coderunner.tasks import Tasks
 from coderunner.wire import flow
 
 log = logging.getLogger(__name__)
 
+END_AGAIN_SECONDS = 0.5  # after which the end of a terminal's input is typed again; doubled each time
+MOST_END_AGAIN_SECONDS = 10.0
 RETRY_SECONDS = 0.25  # between checks for a session that is being recovered or adopted
 RETRIES = 240  # in all a minute
 PATIENT_SECONDS = 1.0  # between attempts to get a place, for a run with `patient`
@@ -142,7 +145,10 @@ class Job(Work):
             self._session, self._control = session, attachment
             try:
                 self._watch_time(session)
-                await self._pump(session, attachment)
+                async with Tasks("run", session=session.id) as tasks:
+                    if (end := self._input_end()) is not None:
+                        tasks.start(_end_again(session, attachment, end), "end-again")
+                    await self._pump(session, attachment)
             except Exception as error:
                 if not isinstance(error, CodeRunnerError):
                     session.end("client")  # nobody else can reach it, and it would keep its slot for minutes
@@ -284,6 +290,11 @@ class Job(Work):
         # Made anew each time instead of kept: the request has the same bytes, and these are counted.
         feed(session, attachment, CHANNEL, self._live or Typed(typed(self.about.request)))
 
+    def _input_end(self) -> int | None:
+        """Where a terminal's input ends; None for a pipe, and while more may come."""
+        wanted = self.about.request
+        return None if self._live or wanted.mode == "pipe" else len(typed(wanted))
+
     def _watch_time(self, session: Session) -> None:
         """Ends the program when the present phase has taken longer than planned: the agent's own limit is
         the same for the compiler and the program."""
@@ -405,6 +416,25 @@ def feed(session: Session, attachment: Attachment, number: int, typed: Typed) ->
         and channel.eof_at is None
     ):
         session.handle(attachment, m.Eof(number, typed.end))
+
+
+async def _end_again(session: Session, attachment: Attachment, end: int) -> None:
+    """Types Ctrl-D again after pauses, behind the offset `end` where a terminal's input has ended, until this
+    is cancelled. One that comes before a program sets its terminal's modes, as readline does, is dropped by
+    the kernel (termios(3)), and it ends one read alone; the input of a pipe ends for good."""
+    pause = END_AGAIN_SECONDS
+    while True:
+        await asyncio.sleep(pause)
+        channel = session.channels.all.get(CHANNEL)
+        # Not behind input that the terminal has no room for.
+        if (
+            channel is not None
+            and channel.phase == "running"
+            and end <= channel.in_acked == channel.input_offset
+        ):
+            with contextlib.suppress(CodeRunnerError):  # raised if it has just ended
+                session.input(attachment, CHANNEL, channel.input_offset, b"\4")
+            pause = min(2 * pause, MOST_END_AGAIN_SECONDS)
 
 
 def refusal(message: m.ErrorMessage) -> CodeRunnerError:
