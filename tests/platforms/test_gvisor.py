@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import pytest
 
+from coderunner.schema import messages as m
 from tests.harness import SLOWNESS, Server, session
 
 pytestmark = [
@@ -63,3 +64,37 @@ async def test_a_session_whose_agent_a_program_killed_ends(server: Server) -> No
         assert await client.closed() == 1000
         assert client.channel(1).exit.reason == "engine_lost"
         assert (await other.result(1, "print('alive')")).text == "alive\n"
+
+
+HEARD = """\
+import os, signal, time
+def heard(number, _):
+    print(signal.Signals(number).name, *os.get_terminal_size(), flush=True)
+for name in ("SIGWINCH", "SIGUSR1", "SIGTERM"):
+    signal.signal(getattr(signal, name), heard)
+print("ready", flush=True)
+while True: time.sleep(0.05)
+"""
+BIG = "import mmap\nx = mmap.mmap(-1, 200 << 20)\nfor i in range(0, len(x), 4096): x[i] = 1\nprint('had')"
+
+
+async def test_a_program_in_a_terminal_hears_of_its_size_and_of_signals(server: Server) -> None:
+    """Its terminals tell neither which group is in the foreground nor of a new size."""
+    async with session(server) as client:
+        await client.run(1, HEARD, mode="tty")
+        await client.until(1, "ready")
+        await client.send(m.Resize(1, 100, 30))
+        await client.until(1, "SIGWINCH 100 30")
+        for name in ("USR1", "TERM"):
+            await client.send(m.Signal(1, name))
+            await client.until(1, f"SIG{name} 100 30")
+        await client.send(m.Kill(1))
+        assert (await client.ended(1)).exit.reason == "killed"
+
+
+async def test_a_program_has_all_of_its_memory(server: Server) -> None:
+    async with session(server) as client:
+        channel = await client.result(1, BIG)
+        assert (channel.text, channel.exit.reason) == ("had\n", "exited")
+        assert (await client.result(2, BIG.replace("200", "300"))).exit.reason == "oom"
+        assert (await client.result(3, "print('alive')")).text == "alive\n"

@@ -12,7 +12,7 @@ import time
 from coderunner.wire import compact, flow, words
 from coderunner.wire.journal import STDERR, STDOUT, Journal
 
-from . import halts, kernel, supervisor
+from . import halts, kernel, supervisor, tree
 from .lean import signal, suppress
 from .limited import COMPILING, EXITED, RUNNING, Limited
 from .modes import Modes
@@ -190,7 +190,7 @@ class Channel(Limited):
         """Sets the terminal's size, in cells; the program gets a SIGWINCH."""
         self.cols, self.rows = cols, rows
         if self.tty and self.out >= 0:
-            fcntl.ioctl(self.out, termios.TIOCSWINSZ, struct.pack("HHHH", rows, cols, 0, 0))
+            self._set_size(rows)
         self.changed = True
 
     def repaint(self) -> None:
@@ -199,7 +199,20 @@ class Channel(Limited):
         One change to the size that it already has would be ignored."""
         if self.tty and self.out >= 0:
             for rows in (max(1, self.rows - 1), self.rows):
-                fcntl.ioctl(self.out, termios.TIOCSWINSZ, struct.pack("HHHH", rows, self.cols, 0, 0))
+                self._set_size(rows)
+
+    def _set_size(self, rows: int) -> None:
+        fcntl.ioctl(self.out, termios.TIOCSWINSZ, struct.pack("HHHH", rows, self.cols, 0, 0))
+        if self._foreground() is None and self.supervisor is not None:
+            # gVisor's terminals tell nobody of a size. Who does not wait for this signal ignores it.
+            for pid in tree.descendants(self.supervisor):
+                tree.send(pid, signal.SIGWINCH)
+
+    def _foreground(self) -> int | None:
+        """The terminal's foreground process group; None when its kernel does not say, as gVisor."""
+        with suppress(OSError):
+            return os.tcgetpgrp(self.out)
+        return None
 
     def signal(self, name: str) -> bool:
         """Sends a signal (a name without SIG) to the foreground process group; False when there was none."""
@@ -214,10 +227,7 @@ class Channel(Limited):
             self._continue()
         if self.tty:
             # As the terminal does it for Ctrl-C: the foreground group, which a shell may have given to a job.
-            try:
-                group = os.tcgetpgrp(self.out)
-            except OSError:
-                return False
+            group = self._foreground() or group
         if name == "KILL" and group == self.main_pid:
             # Recorded before the signal, so that the end is reported as a kill by the user and not as a
             # crash.

@@ -50,6 +50,9 @@ class Memory:
         self.kills = 0
         limit = kernel.memory_limit()
         self._limit = limit or 0
+        # A kernel without statistics, as gVisor, counts mapped files as everybody's memory: what there is
+        # before the program begins is not the program's.
+        self._idle = 0 if kernel.memory_account() else kernel.memory_used() or 0
         self._share = share
         self._held = limit is not None and share < limit
         self._began = now
@@ -87,6 +90,7 @@ class Memory:
         used = kernel.memory_used()
         if used is None:
             return MAX_LOOK_SECONDS
+        used -= self._idle
         bound = self._limit * FULL_SHARE if not held else min(self._share, self._limit * FULL_SHARE)
         if used <= bound:
             # Neither the limit nor thrashing is possible below this, so one reading was sufficient.
@@ -106,7 +110,7 @@ class Memory:
         # Shells and the service use the container's memory, too, so only the program's processes are summed
         # up. Files in memory have no owner, and count in full.
         sizes = tree.sizes(supervisor)
-        over = sum(sizes.values()) + account.get("shmem", 0) - self._share
+        over = (sum(sizes.values()) + account.get("shmem", 0) if account else taken) - self._share
         if over <= 0:
             return _pause(-over)
         self._end(sizes)

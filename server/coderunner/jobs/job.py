@@ -31,7 +31,6 @@ from coderunner.schema import messages as m
 from coderunner.schema.api import MAX_CONTENT, MadeFile, RunRequest, RunStatus
 from coderunner.sessions.attachment import Attachment
 from coderunner.sessions.session import Session
-from coderunner.tasks import Tasks
 from coderunner.wire import flow
 
 log = logging.getLogger(__name__)
@@ -63,6 +62,7 @@ class Job(Work):
         self._session: Session | None = None
         self._control: Attachment | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._again: asyncio.TimerHandle | None = None
         self._timed = ""  # the phase of the timer
         self._live = Typed(b"", ended=False) if about.plan.live else None
 
@@ -145,10 +145,9 @@ class Job(Work):
             self._session, self._control = session, attachment
             try:
                 self._watch_time(session)
-                async with Tasks("run", session=session.id) as tasks:
-                    if (end := self._input_end()) is not None:
-                        tasks.start(_end_again(session, attachment, end), "end-again")
-                    await self._pump(session, attachment)
+                if (end := self._input_end()) is not None:
+                    self._end_later(session, attachment, end, END_AGAIN_SECONDS)
+                await self._pump(session, attachment)
             except Exception as error:
                 if not isinstance(error, CodeRunnerError):
                     session.end("client")  # nobody else can reach it, and it would keep its slot for minutes
@@ -156,6 +155,8 @@ class Job(Work):
             finally:
                 self._session = self._control = None
                 self._stop_watching()
+                if self._again is not None:
+                    self._again.cancel()
                 session.detach(attachment)
             if attachment.close_code == 1012:
                 raise Draining(retry_after_ms=1000)
@@ -290,6 +291,26 @@ class Job(Work):
         # Made anew each time instead of kept: the request has the same bytes, and these are counted.
         feed(session, attachment, CHANNEL, self._live or Typed(typed(self.about.request)))
 
+    def _end_later(self, session: Session, attachment: Attachment, end: int, pause: float) -> None:
+        loop = asyncio.get_running_loop()
+        self._again = loop.call_later(pause, self._end_again, session, attachment, end, pause)
+
+    def _end_again(self, session: Session, attachment: Attachment, end: int, pause: float) -> None:
+        """Types Ctrl-D again, behind the offset `end` where a terminal's input has ended, and does so once
+        more later. One that comes before a program sets its terminal's modes, as readline does, is dropped by
+        the kernel (termios(3)), and it ends one read alone; the input of a pipe ends for good."""
+        channel = session.channels.all.get(CHANNEL)
+        # Not behind input that the terminal has no room for.
+        if (
+            channel is not None
+            and channel.phase == "running"
+            and end <= channel.in_acked == channel.input_offset
+        ):
+            with contextlib.suppress(CodeRunnerError):  # raised if it has just ended
+                session.input(attachment, CHANNEL, channel.input_offset, b"\4")
+            pause = min(2 * pause, MOST_END_AGAIN_SECONDS)
+        self._end_later(session, attachment, end, pause)
+
     def _input_end(self) -> int | None:
         """Where a terminal's input ends; None for a pipe, and while more may come."""
         wanted = self.about.request
@@ -416,25 +437,6 @@ def feed(session: Session, attachment: Attachment, number: int, typed: Typed) ->
         and channel.eof_at is None
     ):
         session.handle(attachment, m.Eof(number, typed.end))
-
-
-async def _end_again(session: Session, attachment: Attachment, end: int) -> None:
-    """Types Ctrl-D again after pauses, behind the offset `end` where a terminal's input has ended, until this
-    is cancelled. One that comes before a program sets its terminal's modes, as readline does, is dropped by
-    the kernel (termios(3)), and it ends one read alone; the input of a pipe ends for good."""
-    pause = END_AGAIN_SECONDS
-    while True:
-        await asyncio.sleep(pause)
-        channel = session.channels.all.get(CHANNEL)
-        # Not behind input that the terminal has no room for.
-        if (
-            channel is not None
-            and channel.phase == "running"
-            and end <= channel.in_acked == channel.input_offset
-        ):
-            with contextlib.suppress(CodeRunnerError):  # raised if it has just ended
-                session.input(attachment, CHANNEL, channel.input_offset, b"\4")
-            pause = min(2 * pause, MOST_END_AGAIN_SECONDS)
 
 
 def refusal(message: m.ErrorMessage) -> CodeRunnerError:

@@ -455,8 +455,9 @@ class Channels:
     def lose(self) -> None:
         """The container is being removed: programs without an end get one that says so."""
         # Only where the agent has not reported an end: a real exit is never replaced.
-        for channel in self.all.values():
-            if channel.exit is None:
-                channel.end = channel.cache.end
-                channel.exit = endings.lost(channel, out_of_memory=self._container.out_of_memory)
-                channel.traced.end(channel.exit.reason)
+        left = [channel for channel in self.all.values() if channel.exit is None]
+        for channel in left:
+            channel.end = channel.cache.end
+            memory = self._container.out_of_memory
+            channel.exit = endings.lost(channel, out_of_memory=memory, others=len(left) > 1)
+            channel.traced.end(channel.exit.reason)

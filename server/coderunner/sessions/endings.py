@@ -38,10 +38,11 @@ def exit_message(channel: Channel, evidence: object, *, others: bool) -> Exit:
     )
 
 
-def lost(channel: Channel, *, out_of_memory: bool = False) -> Exit:
+def lost(channel: Channel, *, out_of_memory: bool = False, others: bool = False) -> Exit:
     """The exit message of a program whose end was not seen, as the container is gone or was condemned.
 
-    ``out_of_memory``: the engine says that the container ended because its memory was used up."""
+    ``out_of_memory``: the engine says that the container ended because its memory was used up.  ``others``:
+    other programs ran in it, too."""
     why, hit = ("oom", ("memory",)) if out_of_memory else ("engine_lost", ())
     end = channel.end if channel.end is not None else channel.cache.end
     return Exit(
@@ -54,4 +55,5 @@ def lost(channel: Channel, *, out_of_memory: bool = False) -> Exit:
         left_behind=0,
         usage=Usage(wall_ms=None, cpu_ms=None, memory_peak_bytes=None, output_bytes=end),
         offset=end,
+        shared=out_of_memory and others,
     )
