@@ -295,6 +295,7 @@ class Proofs:
         self.uids = Uids(5000, 2)
         self.given_back: list[int] = []
         self.attacked: list[Any] = []
+        self.container_runtime: str | None = None
         monkeypatch.setattr("coderunner.canary.run.run_canary", self._run)
 
     async def _run(self, engine: Any, spec: ContainerSpec, **_: Any) -> Verdict:
@@ -303,6 +304,9 @@ class Proofs:
         if isinstance(verdict, Exception):
             raise verdict
         return verdict
+
+    def runtime(self, name: str) -> str | None:
+        return self.container_runtime
 
     def spec(self, name: str, session: str, uid: int, image: str, socket: Any) -> ContainerSpec:
         limits = declarations.load(only=NAMES).rules.defaults
@@ -344,6 +348,17 @@ async def test_one_whose_containers_hold_is_ready(monkeypatch, tmp_path):
     await one.one("lua")
     assert (catalog.state("lua").status, refused) == (READY, [])
     assert proofs.attacked[0].labels[ROLE_LABEL] == "canary"
+
+
+@pytest.mark.parametrize(("runtime", "warned"), [("runsc", True), (None, False)])
+async def test_the_log_says_that_gvisor_is_no_place_for_graders(
+    monkeypatch, tmp_path, caplog, runtime, warned
+):
+    one, catalog, proofs, _ = proving(monkeypatch, tmp_path, Verdict(True, [], {}))
+    proofs.container_runtime = runtime
+    await one.one("lua")
+    assert catalog.state("lua").status == READY
+    assert ("no place for graders" in caplog.text) == warned
 
 
 async def test_a_socket_that_may_be_what_is_refused_is_given_up(monkeypatch, tmp_path):

@@ -421,22 +421,22 @@ def asked(path: str, body: Body) -> policy.Call:
 
 
 @pytest.mark.parametrize(
-    ("body", "runtime", "instance", "passes"),
+    ("body", "runtime", "ours", "passes"),
     [
-        (INNER, "runsc", INSTANCE, True),
-        (INNER, "runc", INSTANCE, False),
-        (INNER, "runsc", "somebodys", False),
-        ({**INNER, "Privileged": True}, "runsc", INSTANCE, False),
-        ({**INNER, "Cmd": [*INNER["Cmd"][:-2], "16", "1; id"]}, "runsc", INSTANCE, False),
-        ({**INNER, "Cmd": ["/bin/sh", "-c", "id", "sh", "16", "1"]}, "runsc", INSTANCE, False),
-        ({**INNER, "Cmd": "id"}, "runsc", INSTANCE, False),
-        ({"Cmd": ["id"]}, "runsc", INSTANCE, False),
+        (INNER, "runsc", True, True),
+        (INNER, "runc", True, False),
+        (INNER, "runsc", False, False),
+        ({**INNER, "Privileged": True}, "runsc", True, False),
+        ({**INNER, "Cmd": [*INNER["Cmd"][:-2], "16", "1; id"]}, "runsc", True, False),
+        ({**INNER, "Cmd": ["/bin/sh", "-c", "id", "sh", "16", "1"]}, "runsc", True, False),
+        ({**INNER, "Cmd": "id"}, "runsc", True, False),
+        ({"Cmd": ["id"]}, "runsc", True, False),
     ],
 )
 async def test_the_one_command_in_gvisor_is_that_of_its_limits(
-    tables: Tables, body: Body, runtime: str, instance: str, passes: bool
+    tables: Tables, body: Body, runtime: str, ours: bool, passes: bool
 ) -> None:
-    one = policy.Policy(tables, Asked(runtime, instance))
+    one = policy.Policy(tables, Asked(runtime, INSTANCE if ours else "somebodys"))
     call = asked(f"/containers/{'a' * 64}/exec", body)
     if passes:
         permit = await one.judge(call)
