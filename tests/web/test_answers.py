@@ -41,7 +41,7 @@ async def test_every_route_answers_as_its_model_says(server):
         code = "print(open('nothing'))"
         await client.send(m.Run(1, "pipe", (m.File("main.py", code.encode()),)))
         await client.ended(1)
-        one, file, archive = "/api/sessions/{session}", "/api/sessions/{session}/files/{path:.+}", "/archive"
+        one, file, archive = "/api/sessions/{session}", "/api/sessions/{session}/files/{path:(?s:.+)}", "/archive"
         calls = [
             ("GET", one, "", {}),
             ("POST", one + "/views", "/views", {"document": {"urls": ["/view/x/y/z"], "frame": True}}),

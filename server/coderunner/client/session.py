@@ -89,6 +89,11 @@ class Workspace:
             await asyncio.sleep(PAUSE)
 
 
+LATE_SECONDS = (
+    3.0  # for the answer to an opening that is given up; it takes some milliseconds, or has to wait
+)
+
+
 class Session:
     """A container of the caller's own on a server, with its programs and files, opened by `Client.open`. An
     async context manager, which ends it. Over a lost connection or a restart of the server, output, input and
@@ -112,6 +117,10 @@ class Session:
             # Whichever comes first: it is open, or it cannot be had.
             await asyncio.wait((self._following, opened), return_when=asyncio.FIRST_COMPLETED)
         except asyncio.CancelledError:
+            # The server may have opened it, with its answer on the way: without that nobody could end it.
+            await asyncio.wait(
+                (self._following, opened), timeout=LATE_SECONDS, return_when=asyncio.FIRST_COMPLETED
+            )
             await self.close()
             raise
         finally:
