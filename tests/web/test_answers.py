@@ -41,7 +41,8 @@ async def test_every_route_answers_as_its_model_says(server):
         code = "print(open('nothing'))"
         await client.send(m.Run(1, "pipe", (m.File("main.py", code.encode()),)))
         await client.ended(1)
-        one, file, archive = "/api/sessions/{session}", "/api/sessions/{session}/files/{path:(?s:.+)}", "/archive"
+        one, archive = "/api/sessions/{session}", "/archive"
+        file = one + "/files/{path:(?s:.+)}"
         calls = [
             ("GET", one, "", {}),
             ("POST", one + "/views", "/views", {"document": {"urls": ["/view/x/y/z"], "frame": True}}),
