@@ -188,6 +188,8 @@ def engine(name: str, platform: Platform) -> Iterator[tuple[str, tuple[str, ...]
     folder = WORK / f"engine-{name}"
     with engine_of(platform.root(), folder, *platform.flags, environment=platform.environment) as address:
         load(address, base=platform.base)
+        if platform.runtime:
+            try_runtime(address, platform.runtime)
         number = (folder / "dockerd.pid").read_text().strip()
         yield address, ("nsenter", f"--net=/proc/{number}/ns/net")
 
@@ -221,6 +223,19 @@ def engine_of(
             shutil.rmtree(keep, ignore_errors=True)
             (folder / "data").rename(keep)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def try_runtime(address: str, runtime: str) -> None:
+    """Raises NotRun where the runtime starts no container at all, as on a machine that forbids what it needs."""
+    docker = ("docker", "-H", address)
+
+    def ask(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run((*docker, *words), capture_output=True, text=True, timeout=60, check=False)
+
+    image = ask("images", "-q").stdout.split()[0]
+    done = ask("run", "--rm", "--network", "none", "--runtime", runtime, image, "true")
+    if done.returncode != 0:
+        raise NotRun(f"{runtime} starts no container here: {' '.join(done.stderr.split())[:200]}")
 
 
 def _remove_containers(socket: Path) -> None:
