@@ -226,7 +226,7 @@ def engine_of(
 
 
 def try_runtime(address: str, runtime: str) -> None:
-    """Raises NotRun where the runtime starts no container at all, as on a machine that forbids what it needs."""
+    """Raises NotRun where the runtime starts no container, as on a machine that forbids what it needs."""
     docker = ("docker", "-H", address)
 
     def ask(*words: str) -> subprocess.CompletedProcess[str]:
