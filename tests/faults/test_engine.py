@@ -218,7 +218,7 @@ class TestHarmFromOutside:
             os.kill(int(pid), signal.SIGSTOP)
             channel = await client.ended(1, 30)
             assert channel.exit.reason == "wall_timeout"
-            assert await client.closed() == 1000
+            assert await client.closed(30) == 1000
             await eventually(lambda: name not in docker("ps", "-a", "--format", "{{.Names}}"), 20, "gone")
 
     @pytest.mark.timed  # another test's pruning may take the layer that this build has just made
